@@ -1,0 +1,311 @@
+//! What travels over the HTTP API as JSON, shared by the control plane and its clients.
+
+use crate::{
+    AgentId, BlobRef, Capacity, Digest, Epoch, Failure, FragmentId, Inputs, LinkState, Load, Millis, Outputs, Plan, RunId, RunState, State,
+    Timestamp, Usage,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// Stable code, such as `workflow.invalid` or `run.not-found`.
+    pub code: String,
+    pub message: String,
+    /// What is wrong in a workflow text, in order of place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnostic {
+    /// Counts from 1.
+    pub line: u32,
+    /// Counts from 1, in characters.
+    pub column: u32,
+    pub severity: Severity,
+    /// Stable code, such as `unknown-field`.
+    pub code: String,
+    pub message: String,
+    /// What to write instead, or what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// A workflow text with what it needs to be understood away from the author's machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkflowSource {
+    /// YAML or JSON.
+    pub text: String,
+    /// Digests of components that the text names by file path, uploaded beforehand.
+    #[serde(default)]
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// Which workflow: a stored one by name, or a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkflowChoice {
+    /// `name`, `name@version`, or either with `namespace/` before it.
+    Ref(String),
+    Source(WorkflowSource),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunRequest {
+    pub workflow: WorkflowChoice,
+    #[serde(default)]
+    pub inputs: Inputs,
+    /// The same key again gives the run that the first request made.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowView {
+    pub namespace: String,
+    pub name: String,
+    pub version: String,
+    pub digest: Digest,
+    pub tasks: u32,
+    pub stored_at: Timestamp,
+    /// Only where one workflow was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// The answer to a validation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Validation {
+    pub valid: bool,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A component in the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentView {
+    /// `eyot/image`
+    pub name: String,
+    pub version: String,
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    pub pushed_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunView {
+    pub id: RunId,
+    pub namespace: String,
+    pub workflow: String,
+    pub version: String,
+    pub state: RunState,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Task instances by state; items of a `forEach` count, the `forEach` task itself does not.
+    pub counts: BTreeMap<State, u32>,
+    /// Why the run is where it is, where that needs a word: `no agent meets the needs of task x: …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// One run, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunDetail {
+    #[serde(flatten)]
+    pub run: RunView,
+    pub inputs: Inputs,
+    pub outputs: Outputs,
+    pub tasks: Vec<TaskView>,
+    pub fragments: Vec<FragmentView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+}
+
+/// A task instance: a task, or one item of a `forEach`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView {
+    pub task: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    pub state: State,
+    pub attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Why it failed, or the last failure of an attempt while it retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why it was skipped, or what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FragmentView {
+    pub id: FragmentId,
+    pub agent: AgentId,
+    pub agent_name: String,
+    pub epoch: Epoch,
+    pub link: LinkState,
+    pub tasks: Vec<String>,
+}
+
+/// One message on a run's event stream. The stream begins with the events so far and ends after the run's end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunEvent {
+    /// Counts from 1 in the run; give it as `Last-Event-ID` to go on after it.
+    pub seq: u64,
+    pub at: Timestamp,
+    /// `started`, `ended`, `retrying`, `failed`, `skipped`, `upstream-failed`, `expanded`, `cancelled`,
+    /// `cancel-requested`, `run-ended`, `assigned`, `superseded`
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_state: Option<RunState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Number of items, for `expanded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A line that a task wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLine {
+    pub at: Timestamp,
+    pub task: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    pub attempt: u32,
+    /// `error`, `warn`, `info`, `debug`, `trace`
+    pub level: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentView {
+    pub id: AgentId,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub capabilities: Vec<String>,
+    pub platform: String,
+    pub version: String,
+    pub capacity: Capacity,
+    pub load: Load,
+    pub link: LinkState,
+    /// Takes no new work.
+    pub draining: bool,
+    pub revoked: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+    pub joined_at: Timestamp,
+    pub certificate_expires_at: Timestamp,
+    /// Fragments that it owns now.
+    pub fragments: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InviteRequest {
+    /// Name of the agent to be; None lets the device choose its host name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// At most an hour, which is also the default.
+    #[serde(default)]
+    pub valid_for: Option<Millis>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Secret, shown once. It names the control plane's address and pins its CA.
+    pub token: String,
+    /// What to run on the device; the token goes in by standard input.
+    pub command: String,
+    pub expires_at: Timestamp,
+}
+
+/// The answer to an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Uploaded {
+    pub blob: BlobRef,
+}
+
+/// A plan with the names of what it speaks about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    pub workflow: String,
+    pub version: String,
+    /// Name of each task, by index.
+    pub tasks: Vec<String>,
+    pub agents: BTreeMap<AgentId, String>,
+    pub plan: Plan,
+    /// Tasks that no agent can run, and why; the plan is empty then.
+    pub unplaceable: Vec<Unplaceable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unplaceable {
+    pub task: String,
+    pub refusals: Vec<crate::Refusal>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Give it as `after` to get the next page; none on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

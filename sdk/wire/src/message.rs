@@ -1,0 +1,158 @@
+//! The messages of a working link.
+
+use eyot_model::{AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, RunId, TaskIx, Timestamp, Workflow};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// From an agent to the control plane. Order within a link is kept, but for heart-beats, which have a stream of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToCloud {
+    /// First on every link.
+    Hello(Box<Hello>),
+    Heartbeat(Heartbeat),
+    /// Second on every link: what the agent has. Nothing else is sent until the answer to it is here.
+    Inventory(Inventory),
+    /// An assignment is on disk here.
+    Accepted { run: RunId, fragment: FragmentId, epoch: Epoch },
+    /// An assignment is not taken.
+    Refused { run: RunId, fragment: FragmentId, epoch: Epoch, why: Refusal },
+    /// Durable records from the agent's journal, in order.
+    Report(Report),
+    /// Lines that tasks wrote. Best effort: never acknowledged, dropped first.
+    Logs(Vec<LogRecord>),
+    /// The profile changed (a component was fetched, a label edited).
+    Profile(Box<AgentProfile>),
+}
+
+/// From the control plane to an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToAgent {
+    Welcome(Welcome),
+    HeartbeatReply(HeartbeatReply),
+    /// What to do with each fragment of the inventory. After it, work flows.
+    Reconciled(Vec<FragmentStanding>),
+    Assign(Box<Assignment>),
+    /// Events of tasks that other agents own, which this agent's tasks wait for; in order, maybe again.
+    Facts { run: RunId, events: Vec<Event> },
+    /// Everything up to this position is committed in the store: the agent may forget it.
+    Committed { through: Position },
+    /// Results under this epoch never commit: stop the work and drop them.
+    Superseded { run: RunId, fragment: FragmentId, epoch: Epoch },
+    /// Stop the run's work; end what runs as cancelled.
+    Cancel { run: RunId },
+    /// The run is over and everything of it is committed: the agent may drop its state.
+    Release { run: RunId },
+    /// Take no new fragments.
+    Drain(bool),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    pub profile: AgentProfile,
+    /// Random, drawn at each start of the agent's process.
+    pub incarnation: u64,
+    pub clock: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// How the control plane knows this agent.
+    pub agent: AgentId,
+    pub heartbeat_every: Millis,
+    pub clock: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    pub n: u64,
+    /// The agent's clock; comes back in the reply, so that a lease runs from the send.
+    pub sent_at: Timestamp,
+    pub load: Load,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    pub n: u64,
+    pub sent_at: Timestamp,
+}
+
+/// What an agent holds, sent when a link comes up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub held: Vec<Held>,
+    /// Last position that the agent wrote.
+    pub last: Position,
+    /// Last position that it knows to be committed.
+    pub committed: Position,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub run: RunId,
+    pub fragment: FragmentId,
+    pub epoch: Epoch,
+    /// All its tasks have ended here.
+    pub ended: bool,
+}
+
+/// The control plane's answer for one fragment of an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FragmentStanding {
+    Keep { run: RunId, fragment: FragmentId, epoch: Epoch },
+    Superseded { run: RunId, fragment: FragmentId, epoch: Epoch },
+    Cancel { run: RunId, fragment: FragmentId, epoch: Epoch },
+    /// The run is over, or not known here.
+    Release { run: RunId, fragment: FragmentId, epoch: Epoch },
+}
+
+/// A fragment for an agent to own. Self-contained: with it the agent can go on for ever without the cloud.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub run: RunId,
+    pub fragment: FragmentId,
+    pub epoch: Epoch,
+    pub workflow: Arc<Workflow>,
+    pub inputs: Arc<Inputs>,
+    /// The tasks that this agent owns.
+    pub tasks: Vec<TaskIx>,
+    /// Tasks of other owners whose events this agent will be sent.
+    pub awaits: Vec<TaskIx>,
+    /// What is known of the run so far: everything that the owned tasks build on.
+    pub facts: Vec<Event>,
+    pub created_at: Timestamp,
+}
+
+/// Why an agent does not take an assignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    Draining,
+    DiskFull,
+    /// The assignment makes no sense to this version of the agent.
+    Invalid(String),
+}
+
+/// Records from the journal, in the order of their positions, none left out between two reports of a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub items: Vec<ReportItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportItem {
+    pub position: Position,
+    pub run: RunId,
+    pub fragment: FragmentId,
+    pub epoch: Epoch,
+    pub event: Event,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    pub run: RunId,
+    pub path: Path,
+    pub attempt: u32,
+    pub at: Timestamp,
+    /// 1 error … 5 trace
+    pub level: u8,
+    pub message: String,
+}
