@@ -8,11 +8,28 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// An attempt was admitted and starts. Also the count of attempts: a start without an end, after an unclean stop,
     /// is an attempt.
-    Started { path: Path, attempt: u32, epoch: Epoch, at: Timestamp },
+    Started {
+        path: Path,
+        attempt: u32,
+        epoch: Epoch,
+        at: Timestamp,
+    },
     /// An attempt ended.
-    Ended { path: Path, attempt: u32, epoch: Epoch, at: Timestamp, outcome: Outcome, usage: Usage },
+    Ended {
+        path: Path,
+        attempt: u32,
+        epoch: Epoch,
+        at: Timestamp,
+        outcome: Outcome,
+        usage: Usage,
+    },
     /// The instance will be tried again at `due`.
-    Retrying { path: Path, attempt: u32, due: Timestamp, at: Timestamp },
+    Retrying {
+        path: Path,
+        attempt: u32,
+        due: Timestamp,
+        at: Timestamp,
+    },
     /// The instance failed for good without an attempt of its own to blame (an expression, a deadline, no place).
     Failed { path: Path, failure: Failure, at: Timestamp },
     /// The instance never runs.

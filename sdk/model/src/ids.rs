@@ -115,12 +115,20 @@ pub struct Path {
 impl Path {
     #[must_use]
     pub fn task(task: TaskIx) -> Self {
-        Self { task, item: None, generation: 0 }
+        Self {
+            task,
+            item: None,
+            generation: 0,
+        }
     }
 
     #[must_use]
     pub fn item(task: TaskIx, item: u32) -> Self {
-        Self { task, item: Some(item), generation: 0 }
+        Self {
+            task,
+            item: Some(item),
+            generation: 0,
+        }
     }
 }
 
@@ -163,16 +171,34 @@ mod tests {
     fn ids_read_back_and_refuse_what_is_not_one() {
         let id = RunId::new(crate::Timestamp(1_700_000_000_000_000), 42);
         assert_eq!(id.to_string().parse::<RunId>(), Ok(id));
-        for wrong in ["", "r-", "a-00", "r-+0000000000000000000000000000000", "r-0000000000000000000000000000000G"] {
+        for wrong in [
+            "",
+            "r-",
+            "a-00",
+            "r-+0000000000000000000000000000000",
+            "r-0000000000000000000000000000000G",
+        ] {
             assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn the_idempotency_key_is_the_same_over_attempts_and_epochs_only() {
-        let first = AttemptId { run: RunId(1), path: Path::task(TaskIx(2)), attempt: 1, epoch: Epoch(1) };
-        let later = AttemptId { attempt: 3, epoch: Epoch(9), ..first };
-        let other = AttemptId { path: Path::item(TaskIx(2), 0), ..first };
+        let first = AttemptId {
+            run: RunId(1),
+            path: Path::task(TaskIx(2)),
+            attempt: 1,
+            epoch: Epoch(1),
+        };
+        let later = AttemptId {
+            attempt: 3,
+            epoch: Epoch(9),
+            ..first
+        };
+        let other = AttemptId {
+            path: Path::item(TaskIx(2), 0),
+            ..first
+        };
         assert_eq!(first.idempotency_key(), later.idempotency_key());
         assert_ne!(first.idempotency_key(), other.idempotency_key());
     }

@@ -28,6 +28,6 @@ pub use state::{RunState, State};
 pub use time::{Millis, Timestamp};
 pub use value::{Inputs, Outputs, Value, ValueError};
 pub use workflow::{
-    ComponentRef, Expr, ForEach, Grant, InputDecl, ItemFailure, Jitter, OnDisconnect, OnFailure, Placement, Resources,
-    Retention, RetryPolicy, Task, Template, TextPart, TriggerRule, ValueType, Want, Workflow,
+    ComponentRef, Expr, ForEach, Grant, InputDecl, ItemFailure, Jitter, OnDisconnect, OnFailure, Placement, Resources, Retention,
+    RetryPolicy, Task, Template, TextPart, TriggerRule, ValueType, Want, Workflow,
 };

@@ -80,11 +80,20 @@ impl State {
             Waiting,
         };
         match self {
-            Pending => matches!(next, Queued | Waiting | Paused | Disconnected | Succeeded | Failed | UpstreamFailed | Skipped | Cancelled),
+            Pending => matches!(
+                next,
+                Queued | Waiting | Paused | Disconnected | Succeeded | Failed | UpstreamFailed | Skipped | Cancelled
+            ),
             Queued => matches!(next, Running | Paused | Disconnected | Failed | TimedOut | Cancelled),
-            Running => matches!(next, Succeeded | Failed | TimedOut | Cancelled | Retrying | Waiting | Paused | Disconnected | Queued),
+            Running => matches!(
+                next,
+                Succeeded | Failed | TimedOut | Cancelled | Retrying | Waiting | Paused | Disconnected | Queued
+            ),
             Retrying => matches!(next, Queued | Running | Paused | Disconnected | Failed | TimedOut | Cancelled),
-            Waiting => matches!(next, Queued | Running | Paused | Disconnected | Succeeded | Failed | TimedOut | Cancelled),
+            Waiting => matches!(
+                next,
+                Queued | Running | Paused | Disconnected | Succeeded | Failed | TimedOut | Cancelled
+            ),
             Paused => matches!(next, Pending | Queued | Running | Retrying | Waiting | Disconnected | Cancelled),
             Disconnected => next != Disconnected,
             Succeeded | Failed | UpstreamFailed | TimedOut | Skipped | Cancelled => false,
@@ -166,7 +175,10 @@ mod tests {
         for from in State::ALL {
             let leaves = State::ALL.iter().filter(|to| from.can_become(**to)).count();
             assert_eq!(leaves == 0, from.is_terminal(), "{from}");
-            assert!(from.is_terminal() || from.can_become(State::Cancelled), "{from} cannot be cancelled");
+            assert!(
+                from.is_terminal() || from.can_become(State::Cancelled),
+                "{from} cannot be cancelled"
+            );
         }
     }
 }

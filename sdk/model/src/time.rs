@@ -68,7 +68,14 @@ mod tests {
 
     #[test]
     fn lengths_read_as_people_write_them() {
-        for (ms, text) in [(0, "0ms"), (250, "250ms"), (1_500, "1.500s"), (90_000, "90s"), (300_000, "5m"), (604_800_000, "7d")] {
+        for (ms, text) in [
+            (0, "0ms"),
+            (250, "250ms"),
+            (1_500, "1.500s"),
+            (90_000, "90s"),
+            (300_000, "5m"),
+            (604_800_000, "7d"),
+        ] {
             assert_eq!(Millis(ms).to_string(), text);
         }
     }

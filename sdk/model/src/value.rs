@@ -69,7 +69,11 @@ impl Value {
             J::Bool(b) => Self::Bool(b),
             J::Number(n) => n.as_i64().map_or_else(|| Self::Float(n.as_f64().unwrap_or(f64::NAN)), Self::Int),
             J::String(s) => Self::String(s),
-            J::Array(list) => Self::List(list.into_iter().map(|v| Self::from_json_at(v, depth + 1)).collect::<Result<_, _>>()?),
+            J::Array(list) => Self::List(
+                list.into_iter()
+                    .map(|v| Self::from_json_at(v, depth + 1))
+                    .collect::<Result<_, _>>()?,
+            ),
             J::Object(map) => {
                 if let Some(digest) = map.get("$blob") {
                     return blob_from_json(digest, &map).map(Self::Blob).ok_or(ValueError::BadBlob);
@@ -77,7 +81,11 @@ impl Value {
                 if let Some(hex) = map.get("$bytes") {
                     return hex.as_str().and_then(bytes_from_hex).map(Self::Bytes).ok_or(ValueError::BadBytes);
                 }
-                Self::Map(map.into_iter().map(|(k, v)| Ok((k, Self::from_json_at(v, depth + 1)?))).collect::<Result<_, _>>()?)
+                Self::Map(
+                    map.into_iter()
+                        .map(|(k, v)| Ok((k, Self::from_json_at(v, depth + 1)?)))
+                        .collect::<Result<_, _>>()?,
+                )
             }
         })
     }
@@ -140,14 +148,21 @@ fn blob_from_json(digest: &serde_json::Value, map: &serde_json::Map<String, serd
         Some(Some("bytes")) => BlobForm::Bytes,
         Some(_) => return None,
     };
-    Some(BlobRef { digest: digest.as_str()?.parse().ok()?, size: map.get("size")?.as_u64()?, form })
+    Some(BlobRef {
+        digest: digest.as_str()?.parse().ok()?,
+        size: map.get("size")?.as_u64()?,
+        form,
+    })
 }
 
 fn bytes_from_hex(hex: &str) -> Option<Vec<u8>> {
     if !hex.len().is_multiple_of(2) || !hex.is_ascii() {
         return None;
     }
-    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok()).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok())
+        .collect()
 }
 
 /// The form on the wire. A separate type, so that the order of its variants is seen to be a promise.
@@ -219,7 +234,10 @@ impl<'de> Deserialize<'de> for Value {
 
 impl utoipa::PartialSchema for Value {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        utoipa::openapi::schema::Object::builder().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).build().into()
+        utoipa::openapi::schema::Object::builder()
+            .schema_type(utoipa::openapi::schema::SchemaType::AnyValue)
+            .build()
+            .into()
     }
 }
 impl utoipa::ToSchema for Value {}
@@ -244,7 +262,11 @@ mod tests {
             (-1e9f64..1e9).prop_map(|f| Value::Float(f + 0.5)),
             "[a-z ]{0,12}".prop_map(Value::String),
             proptest::collection::vec(any::<u8>(), 0..8).prop_map(Value::Bytes),
-            any::<u64>().prop_map(|n| Value::Blob(BlobRef { digest: Digest::of(&n.to_le_bytes()), size: n, form: BlobForm::Json })),
+            any::<u64>().prop_map(|n| Value::Blob(BlobRef {
+                digest: Digest::of(&n.to_le_bytes()),
+                size: n,
+                form: BlobForm::Json
+            })),
         ];
         leaf.prop_recursive(3, 32, 5, |inner| {
             prop_oneof![

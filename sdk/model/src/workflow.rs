@@ -35,7 +35,10 @@ impl Workflow {
 
     #[must_use]
     pub fn find(&self, name: &str) -> Option<TaskIx> {
-        self.tasks.iter().position(|t| t.name == name).map(|i| TaskIx(u32::try_from(i).unwrap_or(u32::MAX)))
+        self.tasks
+            .iter()
+            .position(|t| t.name == name)
+            .map(|i| TaskIx(u32::try_from(i).unwrap_or(u32::MAX)))
     }
 }
 
@@ -244,7 +247,11 @@ pub struct Resources {
 
 impl Default for Resources {
     fn default() -> Self {
-        Self { cpu_millis: 1_000, memory_bytes: 256 << 20, gpu: Want::None }
+        Self {
+            cpu_millis: 1_000,
+            memory_bytes: 256 << 20,
+            gpu: Want::None,
+        }
     }
 }
 

@@ -15,7 +15,11 @@ pub struct EnrolRequest {
 
 impl std::fmt::Debug for EnrolRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EnrolRequest").field("token", &"…").field("csr", &self.csr.len()).field("name", &self.name).finish()
+        f.debug_struct("EnrolRequest")
+            .field("token", &"…")
+            .field("csr", &self.csr.len())
+            .field("name", &self.name)
+            .finish()
     }
 }
 

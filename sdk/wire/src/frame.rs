@@ -34,7 +34,10 @@ pub enum DecodeError {
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EncodeError> {
     let mut frame = postcard::to_extend(message, vec![0; HEADER_LEN]).map_err(EncodeError::Postcard)?;
     let len = frame.len() - HEADER_LEN;
-    let header = u32::try_from(len).ok().filter(|_| len <= FRAME_LIMIT).ok_or(EncodeError::TooLong(len))?;
+    let header = u32::try_from(len)
+        .ok()
+        .filter(|_| len <= FRAME_LIMIT)
+        .ok_or(EncodeError::TooLong(len))?;
     frame[..HEADER_LEN].copy_from_slice(&header.to_le_bytes());
     Ok(frame)
 }
@@ -58,7 +61,11 @@ pub fn frame_len(header: [u8; HEADER_LEN]) -> Result<usize, DecodeError> {
 /// When the bytes are not exactly one message.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let (message, rest) = postcard::take_from_bytes(body).map_err(DecodeError::Postcard)?;
-    if rest.is_empty() { Ok(message) } else { Err(DecodeError::Trailing(rest.len())) }
+    if rest.is_empty() {
+        Ok(message)
+    } else {
+        Err(DecodeError::Trailing(rest.len()))
+    }
 }
 
 #[cfg(test)]
@@ -70,12 +77,19 @@ mod tests {
 
     #[test]
     fn a_message_reads_back() {
-        let message = ToCloud::Heartbeat(Heartbeat { n: 7, sent_at: Timestamp(9), load: Load::default() });
+        let message = ToCloud::Heartbeat(Heartbeat {
+            n: 7,
+            sent_at: Timestamp(9),
+            load: Load::default(),
+        });
         let frame = encode(&message).unwrap();
         let len = frame_len(frame[..HEADER_LEN].try_into().unwrap()).unwrap();
         assert_eq!(len, frame.len() - HEADER_LEN);
         assert_eq!(decode::<ToCloud>(&frame[HEADER_LEN..]).unwrap(), message);
-        assert!(matches!(decode::<ToCloud>(&[&frame[HEADER_LEN..], &[0]].concat()), Err(DecodeError::Trailing(1))));
+        assert!(matches!(
+            decode::<ToCloud>(&[&frame[HEADER_LEN..], &[0]].concat()),
+            Err(DecodeError::Trailing(1))
+        ));
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod transfer;
 pub use enrol::{EnrolReply, EnrolRequest, RenewRequest};
 pub use frame::{DecodeError, EncodeError, FRAME_LIMIT, HEADER_LEN, decode, encode, frame_len};
 pub use message::{
-    Assignment, FragmentStanding, Heartbeat, HeartbeatReply, Hello, Held, Inventory, LogRecord, Refusal, Report, ReportItem, ToAgent, ToCloud,
-    Welcome,
+    Assignment, FragmentStanding, Heartbeat, HeartbeatReply, Held, Hello, Inventory, LogRecord, Refusal, Report, ReportItem, ToAgent,
+    ToCloud, Welcome,
 };
 pub use transfer::{BlobReply, BlobRequest, RANGE_LIMIT};
 

@@ -1,6 +1,8 @@
 //! The messages of a working link.
 
-use eyot_model::{AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, RunId, TaskIx, Timestamp, Workflow};
+use eyot_model::{
+    AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, RunId, TaskIx, Timestamp, Workflow,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -13,9 +15,18 @@ pub enum ToCloud {
     /// Second on every link: what the agent has. Nothing else is sent until the answer to it is here.
     Inventory(Inventory),
     /// An assignment is on disk here.
-    Accepted { run: RunId, fragment: FragmentId, epoch: Epoch },
+    Accepted {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
     /// An assignment is not taken.
-    Refused { run: RunId, fragment: FragmentId, epoch: Epoch, why: Refusal },
+    Refused {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+        why: Refusal,
+    },
     /// Durable records from the agent's journal, in order.
     Report(Report),
     /// Lines that tasks wrote. Best effort: never acknowledged, dropped first.
@@ -33,15 +44,28 @@ pub enum ToAgent {
     Reconciled(Vec<FragmentStanding>),
     Assign(Box<Assignment>),
     /// Events of tasks that other agents own, which this agent's tasks wait for; in order, maybe again.
-    Facts { run: RunId, events: Vec<Event> },
+    Facts {
+        run: RunId,
+        events: Vec<Event>,
+    },
     /// Everything up to this position is committed in the store: the agent may forget it.
-    Committed { through: Position },
+    Committed {
+        through: Position,
+    },
     /// Results under this epoch never commit: stop the work and drop them.
-    Superseded { run: RunId, fragment: FragmentId, epoch: Epoch },
+    Superseded {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
     /// Stop the run's work; end what runs as cancelled.
-    Cancel { run: RunId },
+    Cancel {
+        run: RunId,
+    },
     /// The run is over and everything of it is committed: the agent may drop its state.
-    Release { run: RunId },
+    Release {
+        run: RunId,
+    },
     /// Take no new fragments.
     Drain(bool),
 }
@@ -98,11 +122,27 @@ pub struct Held {
 /// The control plane's answer for one fragment of an inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FragmentStanding {
-    Keep { run: RunId, fragment: FragmentId, epoch: Epoch },
-    Superseded { run: RunId, fragment: FragmentId, epoch: Epoch },
-    Cancel { run: RunId, fragment: FragmentId, epoch: Epoch },
+    Keep {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
+    Superseded {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
+    Cancel {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
     /// The run is over, or not known here.
-    Release { run: RunId, fragment: FragmentId, epoch: Epoch },
+    Release {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
 }
 
 /// A fragment for an agent to own. Self-contained: with it the agent can go on for ever without the cloud.

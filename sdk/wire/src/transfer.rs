@@ -18,11 +18,18 @@ pub enum BlobRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobReply {
     /// To `Get`: `size - offset` bytes follow. To `Put`: send from `offset` on; equal to `size` if it is all here.
-    Ready { size: u64, offset: u64 },
+    Ready {
+        size: u64,
+        offset: u64,
+    },
     /// To `Put`: everything up to `offset` is on disk here; at `size` the digest was right too.
-    Stored { offset: u64 },
+    Stored {
+        offset: u64,
+    },
     NotFound,
     /// The digest was wrong: what was received is thrown away.
     Corrupt,
-    Denied { reason: String },
+    Denied {
+        reason: String,
+    },
 }
