@@ -14,7 +14,7 @@ pub enum Event {
         epoch: Epoch,
         at: Timestamp,
     },
-    /// An attempt ended.
+    /// An attempt ended. With `retry_at` the owner will try again then; without it the instance has ended too.
     Ended {
         path: Path,
         attempt: u32,
@@ -22,13 +22,7 @@ pub enum Event {
         at: Timestamp,
         outcome: Outcome,
         usage: Usage,
-    },
-    /// The instance will be tried again at `due`.
-    Retrying {
-        path: Path,
-        attempt: u32,
-        due: Timestamp,
-        at: Timestamp,
+        retry_at: Option<Timestamp>,
     },
     /// The instance failed for good without an attempt of its own to blame (an expression, a deadline, no place).
     Failed { path: Path, failure: Failure, at: Timestamp },
@@ -53,7 +47,6 @@ impl Event {
         match self {
             Self::Started { path, .. }
             | Self::Ended { path, .. }
-            | Self::Retrying { path, .. }
             | Self::Failed { path, .. }
             | Self::Skipped { path, .. }
             | Self::UpstreamFailed { path, .. }
@@ -68,7 +61,6 @@ impl Event {
         match self {
             Self::Started { at, .. }
             | Self::Ended { at, .. }
-            | Self::Retrying { at, .. }
             | Self::Failed { at, .. }
             | Self::Skipped { at, .. }
             | Self::UpstreamFailed { at, .. }
