@@ -52,6 +52,7 @@ pub struct WorkflowSource {
     pub text: String,
     /// Digests of components that the text names by file path, uploaded beforehand.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub files: BTreeMap<String, Digest>,
 }
 
@@ -69,6 +70,7 @@ pub enum WorkflowChoice {
 pub struct RunRequest {
     pub workflow: WorkflowChoice,
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub inputs: Inputs,
     /// The same key again gives the run that the first request made.
     #[serde(default)]
@@ -136,7 +138,9 @@ pub struct RunView {
 pub struct RunDetail {
     #[serde(flatten)]
     pub run: RunView,
+    #[schema(value_type = Object)]
     pub inputs: Inputs,
+    #[schema(value_type = Object)]
     pub outputs: Outputs,
     pub tasks: Vec<TaskView>,
     pub fragments: Vec<FragmentView>,
@@ -168,6 +172,7 @@ pub struct TaskView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
     pub outputs: Option<Outputs>,
 }
 
@@ -288,6 +293,7 @@ pub struct PlanView {
     pub version: String,
     /// Name of each task, by index.
     pub tasks: Vec<String>,
+    #[schema(value_type = BTreeMap<String, String>)]
     pub agents: BTreeMap<AgentId, String>,
     pub plan: Plan,
     /// Tasks that no agent can run, and why; the plan is empty then.
