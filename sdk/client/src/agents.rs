@@ -1,0 +1,55 @@
+//! Agents: look, invite, drain, revoke, remove.
+
+use crate::registry::Listing;
+use crate::{Client, Error};
+use eyot_model::api::{AgentView, Invitation, InviteRequest};
+use reqwest::Method;
+
+impl Client {
+    /// # Errors
+    /// When the request fails.
+    pub async fn agents(&self) -> Result<Vec<AgentView>, Error> {
+        Ok(self.json::<Listing<_>>(self.get(&["v1", "agents"])).await?.into_items())
+    }
+
+    /// One agent by its id or name.
+    ///
+    /// # Errors
+    /// When there is none, or the request fails.
+    pub async fn agent(&self, id_or_name: &str) -> Result<AgentView, Error> {
+        self.json(self.get(&["v1", "agents", id_or_name])).await
+    }
+
+    /// A one-time token with which a device joins.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn invite(&self, request: &InviteRequest) -> Result<Invitation, Error> {
+        self.post_json(&["v1", "agents", "invite"], request).await
+    }
+
+    /// A draining agent ends what it has and gets no new work.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the request fails.
+    pub async fn drain(&self, id_or_name: &str, on: bool) -> Result<(), Error> {
+        self.done(self.post(&["v1", "agents", id_or_name, "drain"]).query(&[("on", on)]))
+            .await
+    }
+
+    /// Its certificate is worth nothing from now on.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the request fails.
+    pub async fn revoke(&self, id_or_name: &str) -> Result<(), Error> {
+        self.done(self.post(&["v1", "agents", id_or_name, "revoke"])).await
+    }
+
+    /// Forgets an agent.
+    ///
+    /// # Errors
+    /// When there is no such agent, it still owns work, or the request fails.
+    pub async fn remove_agent(&self, id_or_name: &str) -> Result<(), Error> {
+        self.done(self.request(Method::DELETE, &["v1", "agents", id_or_name])).await
+    }
+}
