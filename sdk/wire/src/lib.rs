@@ -7,6 +7,7 @@
 mod enrol;
 mod frame;
 mod message;
+mod stream;
 mod transfer;
 
 pub use enrol::{EnrolReply, EnrolRequest, RenewRequest};
@@ -15,7 +16,8 @@ pub use message::{
     Assignment, FragmentStanding, Heartbeat, HeartbeatReply, Held, Hello, Inventory, LogRecord, Refusal, Report, ReportItem, ToAgent,
     ToCloud, Welcome,
 };
-pub use transfer::{BlobReply, BlobRequest, RANGE_LIMIT};
+pub use stream::{CloseCode, StreamKind, stream_code};
+pub use transfer::{BLOB_LIMIT, BlobReply, BlobRequest, RANGE_LIMIT};
 
 /// Protocol names offered in the TLS handshake, newest first.
 pub mod alpn {

@@ -1,35 +1,54 @@
-//! Blobs travel on streams of their own: one request, one reply, then raw bytes.
+//! Blobs travel on streams of their own, in ranges that are verified one by one.
+//!
+//! The side that has the bytes first sends the blob's *outline*, 32 bytes for each range of [`RANGE_LIMIT`] bytes: the
+//! chaining values of its BLAKE3 tree, which merge to the digest. From then on each range is checked against its own
+//! value before it is kept, passed on or acknowledged. A blob of one range or less has no outline.
+//!
+//! ```text
+//! Get: -> BlobRequest::Get   <- BlobReply::Ready, outline if asked for, bytes from `offset` to the end
+//! Put: -> BlobRequest::Put   <- BlobReply::Ready   -> outline if asked for, bytes from `offset` on
+//!                            <- BlobReply::Stored, several, cumulative; the last one at `size`
+//! ```
 
 use eyot_model::Digest;
 use serde::{Deserialize, Serialize};
 
-/// Most bytes that one side sends before the other has verified them and said so, which bounds what a cut resends.
+/// Length of a range in bytes (the last one of a blob may be shorter): what is verified as one, and the most that a cut
+/// resends of what was acknowledged.
 pub const RANGE_LIMIT: u64 = 1 << 20;
+/// Largest blob, in bytes. Bounds an outline to 2 MiB.
+pub const BLOB_LIMIT: u64 = 64 << 30;
 
-/// Opens a blob stream, from either side. The bytes are verified as a whole against the digest by whoever stores them.
+/// First frame of a blob stream, from either side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobRequest {
-    /// Send the blob from `offset` on.
-    Get { digest: Digest, offset: u64 },
+    /// Send the blob from `offset` on, a multiple of [`RANGE_LIMIT`]; and its outline before that, if that is not known.
+    Get { digest: Digest, offset: u64, outline: bool },
     /// I have a blob of `size` bytes for you; say where to begin.
     Put { digest: Digest, size: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobReply {
-    /// To `Get`: `size - offset` bytes follow. To `Put`: send from `offset` on; equal to `size` if it is all here.
+    /// To `Get`: the outline if it was asked for, then `size - offset` bytes follow.
+    /// To `Put`: send the outline if `outline`, then from `offset` on; `offset` equals `size` if it is all here.
     Ready {
         size: u64,
         offset: u64,
+        outline: bool,
     },
-    /// To `Put`: everything up to `offset` is on disk here; at `size` the digest was right too.
+    /// To `Put`: everything up to `offset` is verified and written; at `size` it is on disk under its digest.
     Stored {
         offset: u64,
     },
     NotFound,
-    /// The digest was wrong: what was received is thrown away.
+    /// The bytes are not those of the digest: the range that was wrong is thrown away.
     Corrupt,
     Denied {
+        reason: String,
+    },
+    /// Not now: too many transfers, or no room. Try again later.
+    Busy {
         reason: String,
     },
 }
