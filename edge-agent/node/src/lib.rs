@@ -1,1 +1,25 @@
+//! The agent's role around the engine: the fragments that it owns, admission, the outbox, the answers to the cloud.
 //!
+//! Pure: a [`Node`] is told what happened (a message, the end of an attempt, that the journal was synced) and says what
+//! to do in [`Command`]s. It knows no disk, no network, no clock and no wasm; `eyot-agent` is the shell around it, and
+//! the simulation runs the same code.
+//!
+//! Order of durability: everything that the node decides is a [`Record`] with a position. An attempt starts as soon as
+//! the records before it are appended (external synchrony); a report leaves only when they are synced and the blobs that
+//! it names are where others can get them.
+
+mod admission;
+mod command;
+mod fold;
+mod held;
+mod link;
+mod node;
+mod outbox;
+mod record;
+mod recover;
+
+pub use command::{Command, Start};
+pub use fold::{Fold, Key, Write};
+pub use node::{Config, Node};
+pub use record::{Record, RecordError};
+pub use recover::{Recovered, Recovery};

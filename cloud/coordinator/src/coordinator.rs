@@ -1,0 +1,300 @@
+//! The coordinator: its state, and what operators and the shell tell it.
+
+use crate::command::{Change, Command};
+use crate::entry::{Entry, FragmentEntry};
+use eyot_engine::{Command as Step, Graph, GraphError, Run};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, LinkState, Plan, Position, RunId, TaskIx, Timestamp, Workflow};
+use eyot_wire::ToAgent;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// A run as it was submitted: validated and stored by the shell.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub run: RunId,
+    pub workflow: Arc<Workflow>,
+    pub inputs: Arc<Inputs>,
+    pub created_at: Timestamp,
+}
+
+/// An unfinished run as the store has it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub submission: Submission,
+    pub plan: Option<Plan>,
+    pub fragments: Vec<(FragmentId, AgentId, Epoch, Vec<TaskIx>)>,
+    /// In the order of their sequence numbers.
+    pub events: Vec<Event>,
+}
+
+#[derive(Default)]
+pub struct Coordinator {
+    pub(crate) runs: BTreeMap<RunId, Entry>,
+    pub(crate) links: BTreeMap<AgentId, LinkState>,
+    pub(crate) heard: BTreeMap<AgentId, Position>,
+    pub(crate) commands: VecDeque<Command>,
+    timers: BTreeMap<RunId, Timestamp>,
+}
+
+impl Coordinator {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.timers.values().min().copied()
+    }
+
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        let due: Vec<RunId> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
+        for run in due {
+            if let Some(entry) = self.runs.get_mut(&run) {
+                entry.run.handle_timeout(now);
+            }
+            self.advance(run, None, now);
+        }
+    }
+
+    /// A new run. It asks for a plan at once.
+    ///
+    /// # Errors
+    /// When the workflow cannot run; the shell has checked that before.
+    pub fn submit(&mut self, submission: Submission, now: Timestamp) -> Result<(), GraphError> {
+        let run = submission.run;
+        if self.runs.contains_key(&run) {
+            return Ok(());
+        }
+        let entry = new_entry(submission)?;
+        self.runs.insert(run, entry);
+        if self.runs.get(&run).is_some_and(|e| e.workflow.tasks.is_empty()) {
+            if let Some(entry) = self.runs.get_mut(&run) {
+                entry.run.resume(now);
+            }
+            self.advance(run, None, now);
+        } else {
+            self.commands.push_back(Command::Plan { run });
+            self.watch(run);
+        }
+        Ok(())
+    }
+
+    /// An unfinished run from the store, at start. Its agents tell what they have when they connect.
+    ///
+    /// # Errors
+    /// When the stored workflow cannot run under this version.
+    pub fn restore(&mut self, stored: Stored, now: Timestamp) -> Result<(), GraphError> {
+        let run = stored.submission.run;
+        let mut entry = new_entry(stored.submission)?;
+        entry.plan = stored.plan;
+        for (fragment, agent, epoch, tasks) in stored.fragments {
+            entry.owner.extend(tasks.iter().map(|task| (*task, fragment)));
+            entry.fragments.insert(
+                fragment,
+                FragmentEntry {
+                    agent,
+                    epoch,
+                    tasks,
+                    accepted: true,
+                },
+            );
+        }
+        for event in &stored.events {
+            let _ = entry.run.replay(event);
+        }
+        entry.events = stored.events;
+        let unplaced = entry.plan.is_none();
+        entry.run.resume(now);
+        self.runs.insert(run, entry);
+        if unplaced {
+            self.commands.push_back(Command::Plan { run });
+        }
+        self.advance(run, None, now);
+        Ok(())
+    }
+
+    /// What the store knows of an agent's journal, at start.
+    pub fn restore_heard(&mut self, agent: AgentId, through: Position) {
+        self.heard.insert(agent, through);
+    }
+
+    /// Asks for a plan again for every run that could not be placed: the fleet has changed.
+    pub fn fleet_changed(&mut self) {
+        let waiting: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, e)| e.plan.is_none() && e.run.cancel_requested_by().is_none())
+            .map(|(run, _)| *run)
+            .collect();
+        self.commands.extend(waiting.into_iter().map(|run| Command::Plan { run }));
+    }
+
+    /// No agent can take some task of the run; it waits for the fleet to change.
+    pub fn unplaceable(&mut self, run: RunId, why: String) {
+        if let Some(entry) = self.runs.get_mut(&run) {
+            entry.waiting_for = Some(why);
+        }
+    }
+
+    /// Stops a run. False if it is not unfinished.
+    pub fn cancel(&mut self, run: RunId, by: &str, now: Timestamp) -> bool {
+        let Some(entry) = self.runs.get_mut(&run) else { return false };
+        if entry.plan.is_none() {
+            // Nobody has it yet: the coordinator ends its tasks itself.
+            let all: Vec<TaskIx> = tasks_of(&entry.workflow);
+            entry.run.own(all, Epoch(0));
+        }
+        entry.run.cancel(by, now);
+        self.advance(run, None, now);
+        true
+    }
+
+    /// The state of an agent's link, as it changes.
+    pub fn link_changed(&mut self, agent: AgentId, state: LinkState) {
+        self.links.insert(agent, state);
+    }
+
+    #[must_use]
+    pub fn link(&self, agent: AgentId) -> LinkState {
+        self.links.get(&agent).copied().unwrap_or_default()
+    }
+
+    /// An unfinished run.
+    #[must_use]
+    pub fn entry(&self, run: RunId) -> Option<&Entry> {
+        self.runs.get(&run)
+    }
+
+    /// All unfinished runs.
+    pub fn entries(&self) -> impl Iterator<Item = (RunId, &Entry)> {
+        self.runs.iter().map(|(run, entry)| (*run, entry))
+    }
+
+    /// How many unfinished fragments an agent owns.
+    #[must_use]
+    pub fn fragments_of(&self, agent: AgentId) -> u32 {
+        let count = self
+            .runs
+            .values()
+            .flat_map(|e| e.fragments.values().filter(move |f| f.agent == agent && !e.fragment_ended(f)))
+            .count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Takes what the engine of a run wants done: events to store and to tell, the end.
+    pub(crate) fn advance(&mut self, run: RunId, from: Option<AgentId>, now: Timestamp) {
+        let mut news: BTreeMap<FragmentId, Vec<Event>> = BTreeMap::new();
+        let mut ended = None;
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        let mut stopped = false;
+        while let Some(step) = entry.run.poll_command() {
+            match step {
+                Step::Append(event) => {
+                    entry.events.push(event.clone());
+                    let seq = entry.events.len() as u64;
+                    stopped |= matches!(event, Event::CancelRequested { .. });
+                    if let Some(task) = event.task().filter(|_| is_fact(&event)) {
+                        for fragment in followers(entry, task) {
+                            news.entry(fragment).or_default().push(event.clone());
+                        }
+                    }
+                    self.commands.push_back(Command::Commit(Change::Event {
+                        run,
+                        seq,
+                        event,
+                        agent: from,
+                    }));
+                }
+                Step::Finished(outcome) => ended = Some(outcome),
+                // The coordinator owns only tasks that never run, so nothing is ready here and nothing is to be stopped.
+                Step::Ready(_) | Step::Stop { .. } => {}
+            }
+        }
+        for (fragment, events) in news {
+            if let Some(owner) = entry.fragments.get(&fragment) {
+                self.commands.push_back(Command::Send {
+                    agent: owner.agent,
+                    message: Box::new(ToAgent::Facts { run, events }),
+                });
+            }
+        }
+        if stopped {
+            for agent in entry.agents() {
+                self.commands.push_back(Command::Send {
+                    agent,
+                    message: Box::new(ToAgent::Cancel { run }),
+                });
+            }
+        }
+        if let Some(outcome) = ended {
+            let agents: BTreeSet<AgentId> = entry.agents();
+            self.runs.remove(&run);
+            self.timers.remove(&run);
+            self.commands.push_back(Command::Commit(Change::Ended {
+                run,
+                outcome: outcome.clone(),
+            }));
+            for agent in agents {
+                self.commands.push_back(Command::Send {
+                    agent,
+                    message: Box::new(ToAgent::Release { run }),
+                });
+            }
+            self.commands.push_back(Command::Ended { run, outcome });
+        } else {
+            self.watch(run);
+        }
+        let _ = now;
+    }
+
+    fn watch(&mut self, run: RunId) {
+        match self.runs.get(&run).and_then(|entry| entry.run.poll_timeout()) {
+            Some(at) => drop(self.timers.insert(run, at)),
+            None => drop(self.timers.remove(&run)),
+        }
+    }
+}
+
+pub(crate) fn tasks_of(workflow: &Workflow) -> Vec<TaskIx> {
+    (0u32..).zip(&workflow.tasks).map(|(ix, _)| TaskIx(ix)).collect()
+}
+
+fn new_entry(submission: Submission) -> Result<Entry, GraphError> {
+    let graph = Arc::new(Graph::compile(Arc::clone(&submission.workflow))?);
+    let mut run = Run::new(submission.run, graph, &submission.inputs, submission.created_at);
+    run.coordinate();
+    Ok(Entry {
+        run,
+        workflow: submission.workflow,
+        inputs: submission.inputs,
+        plan: None,
+        fragments: BTreeMap::new(),
+        waiting_for: None,
+        owner: BTreeMap::new(),
+        events: Vec::new(),
+    })
+}
+
+/// Starts are for show; everything else is needed to decide.
+fn is_fact(event: &Event) -> bool {
+    !matches!(event, Event::Started { .. })
+}
+
+/// Fragments that wait for `task` and do not own it.
+fn followers(entry: &Entry, task: TaskIx) -> BTreeSet<FragmentId> {
+    let own = entry.owner.get(&task);
+    entry
+        .run
+        .graph()
+        .dependents(task)
+        .iter()
+        .filter_map(|d| entry.owner.get(d))
+        .filter(|f| Some(*f) != own)
+        .copied()
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! What the node wants done.
+
+use crate::Record;
+use eyot_model::{AttemptId, BlobRef, ComponentRef, Digest, Grant, Inputs, Millis, Position, Resources, RunId, RunOutcome};
+use eyot_wire::ToCloud;
+use std::collections::BTreeSet;
+
+/// In the order in which they come: a `Start` after an `Append` may rely on it being appended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Append to the journal. The blobs that the record names are synced before it.
+    Append { position: Position, record: Record },
+    /// Run an attempt. With `after`, only once the journal is synced up to there (a task with outside effects).
+    Start { start: Box<Start>, after: Option<Position> },
+    /// Stop a running attempt; it still ends by [`crate::Node::attempt_ended`].
+    Stop { id: AttemptId },
+    /// Sync the journal: something waits for it. Urgent ones wait for nothing; others may be put together.
+    Sync { urgent: bool },
+    /// Send to the cloud. What it tells is synced already.
+    Send(ToCloud),
+    /// Others need this blob: bring it to the cloud, then call [`crate::Node::uploaded`].
+    Upload(BlobRef),
+    /// A run that this agent coordinates is over and durable.
+    RunFinished { run: RunId, outcome: RunOutcome },
+    /// Nothing of the run is needed any more: blobs and saved state of it may go.
+    Forget { run: RunId },
+}
+
+/// An attempt to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    pub id: AttemptId,
+    pub namespace: String,
+    pub task: String,
+    pub component: ComponentRef,
+    pub digest: Digest,
+    pub inputs: Inputs,
+    pub resources: Resources,
+    pub timeout: Option<Millis>,
+    pub cpu_limit: Option<Millis>,
+    pub grants: BTreeSet<Grant>,
+}

@@ -1,0 +1,194 @@
+//! What the cloud says, and the coming and going of the link.
+
+use crate::command::Command;
+use crate::node::{Link, Node, hold, take};
+use crate::record::Record;
+use eyot_model::{Epoch, FragmentId, RunId, TaskIx, Timestamp};
+use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ToAgent, ToCloud};
+
+impl Node {
+    /// The link is up and the welcome is here: tell the cloud what is held. Work flows after its answer.
+    pub fn link_up(&mut self) {
+        self.link = Link::Reconciling;
+        self.outbox.restart();
+        let inventory = self.inventory();
+        self.commands.push_back(Command::Send(ToCloud::Inventory(inventory)));
+    }
+
+    pub fn link_down(&mut self) {
+        self.link = Link::Down;
+    }
+
+    fn inventory(&self) -> Inventory {
+        let held = self.runs.iter().filter(|(_, held)| !held.local).flat_map(|(run, held)| {
+            held.fragments.iter().map(|(fragment, epoch)| HeldHere {
+                run: *run,
+                fragment: *fragment,
+                epoch: *epoch,
+                ended: held
+                    .fragment_of
+                    .iter()
+                    .filter(|(_, f)| *f == fragment)
+                    .all(|(t, _)| held.run.tasks()[t.index()].own.state.is_terminal()),
+            })
+        });
+        Inventory {
+            held: held.collect(),
+            last: self.last,
+            committed: self.committed,
+        }
+    }
+
+    /// A message of the cloud, checked by the codec for form alone: here it is checked for sense.
+    pub fn handle_message(&mut self, message: ToAgent, now: Timestamp) {
+        match message {
+            ToAgent::Assign(assignment) => self.assigned(*assignment, now),
+            ToAgent::Facts { run, events } => {
+                let Some(held) = self.runs.get_mut(&run) else { return };
+                for event in events {
+                    // Only the owner of a task decides about it: facts about owned tasks are not facts.
+                    if event.task().is_some_and(|task| held.fragment_of.contains_key(&task)) {
+                        continue;
+                    }
+                    // What makes no sense to this graph is left out; the tasks that wait for it go on waiting, visibly.
+                    let _ = held.run.handle_event(event, now);
+                }
+                self.advance(run, now);
+                self.admit(now);
+            }
+            ToAgent::Committed { through } => {
+                if through.generation == self.last.generation && through.n <= self.last.n && through.n > self.committed.n {
+                    self.committed = through;
+                    self.outbox.committed(through);
+                    self.append(Record::Committed { through });
+                }
+            }
+            ToAgent::Reconciled(standings) => {
+                for standing in standings {
+                    self.stands(standing, now);
+                }
+                self.link = Link::Up;
+                self.confirm_again();
+                for blob in self.outbox.uploads() {
+                    self.commands.push_back(Command::Upload(blob));
+                }
+                if self.outbox.unsent() {
+                    self.commands.push_back(Command::Sync { urgent: true });
+                }
+                self.flush();
+                self.admit(now);
+            }
+            ToAgent::Superseded { run, fragment, epoch } => self.superseded(run, fragment, epoch, now),
+            ToAgent::Cancel { run } => self.cancelled(run, now),
+            ToAgent::Release { run } => self.forget(run),
+            ToAgent::Drain(on) => self.draining = on,
+            ToAgent::Welcome(_) | ToAgent::HeartbeatReply(_) => {}
+        }
+    }
+
+    fn assigned(&mut self, assignment: Assignment, now: Timestamp) {
+        let (run, fragment, epoch) = (assignment.run, assignment.fragment, assignment.epoch);
+        let refuse = |why| Command::Send(ToCloud::Refused { run, fragment, epoch, why });
+        if let Some(held) = self.runs.get(&run)
+            && let Some(known) = held.fragments.get(&fragment)
+        {
+            if *known == epoch {
+                // Sent again because the acknowledgement was lost. The facts may be news.
+                let message = ToAgent::Facts {
+                    run,
+                    events: assignment.facts,
+                };
+                self.confirm(run, fragment, epoch);
+                return self.handle_message(message, now);
+            }
+            if *known > epoch {
+                return;
+            }
+        }
+        if self.draining && !self.runs.contains_key(&run) {
+            return self.commands.push_back(refuse(Refusal::Draining));
+        }
+        match self.runs.get_mut(&run) {
+            Some(held) if *held.run.graph().workflow == *assignment.workflow => take(held, &assignment),
+            Some(_) => {
+                return self
+                    .commands
+                    .push_back(refuse(Refusal::Invalid("another workflow is held under this run".into())));
+            }
+            None => match hold(&assignment, false) {
+                Ok(held) => drop(self.runs.insert(run, held)),
+                Err(error) => return self.commands.push_back(refuse(Refusal::Invalid(error.to_string()))),
+            },
+        }
+        let (facts, tasks) = (assignment.facts.clone(), assignment.tasks.clone());
+        self.append(Record::Assigned(Box::new(assignment)));
+        self.confirm(run, fragment, epoch);
+        if let Some(held) = self.runs.get_mut(&run) {
+            for event in &facts {
+                let _ = held.run.replay(event);
+            }
+            held.run.begin(tasks, now);
+        }
+        self.advance(run, now);
+        self.admit(now);
+        self.commands.push_back(Command::Sync { urgent: true });
+    }
+
+    /// Acknowledges an assignment once it is on disk.
+    fn confirm(&mut self, run: RunId, fragment: FragmentId, epoch: Epoch) {
+        let message = ToCloud::Accepted { run, fragment, epoch };
+        if crate::outbox::reached(self.last, self.synced) {
+            self.commands.push_back(Command::Send(message));
+        } else {
+            self.unconfirmed.push_back((self.last, message));
+            self.commands.push_back(Command::Sync { urgent: true });
+        }
+    }
+
+    /// After a reconnect: the cloud knows from the inventory what is held, so nothing that was to be confirmed is lost.
+    fn confirm_again(&mut self) {
+        let synced = self.synced;
+        while let Some((_, message)) = self.unconfirmed.pop_front_if(|(at, _)| crate::outbox::reached(*at, synced)) {
+            self.commands.push_back(Command::Send(message));
+        }
+    }
+
+    fn stands(&mut self, standing: FragmentStanding, now: Timestamp) {
+        match standing {
+            FragmentStanding::Keep { .. } => {}
+            FragmentStanding::Superseded { run, fragment, epoch } => self.superseded(run, fragment, epoch, now),
+            FragmentStanding::Cancel { run, .. } => self.cancelled(run, now),
+            FragmentStanding::Release { run, .. } => self.forget(run),
+        }
+    }
+
+    fn cancelled(&mut self, run: RunId, now: Timestamp) {
+        if let Some(held) = self.runs.get_mut(&run) {
+            held.run.cancel("the control plane", now);
+            self.advance(run, now);
+            self.admit(now);
+        }
+    }
+
+    fn superseded(&mut self, run: RunId, fragment: FragmentId, epoch: Epoch, now: Timestamp) {
+        let Some(held) = self.runs.get_mut(&run) else { return };
+        if held.fragments.get(&fragment) != Some(&epoch) {
+            return;
+        }
+        held.fragments.remove(&fragment);
+        let tasks: Vec<TaskIx> = held.fragment_of.iter().filter(|(_, f)| **f == fragment).map(|(t, _)| *t).collect();
+        held.fragment_of.retain(|_, f| *f != fragment);
+        held.run.disown(tasks.iter().copied());
+        held.find_exports();
+        let empty = held.fragments.is_empty();
+        self.stop_running(|id| id.run == run && tasks.contains(&id.path.task));
+        self.outbox
+            .drop_where(|item| item.run == run && item.fragment == fragment && item.epoch == epoch);
+        self.append(Record::Dropped { run, fragment, epoch });
+        if empty {
+            self.forget(run);
+        } else {
+            self.advance(run, now);
+        }
+    }
+}

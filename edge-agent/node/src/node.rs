@@ -1,0 +1,462 @@
+//! The node: its state, and what happens to it from the inside (attempts, the journal, time).
+
+use crate::admission::Admission;
+use crate::command::{Command, Start};
+use crate::held::Held;
+use crate::outbox::Outbox;
+use crate::record::Record;
+use eyot_engine::{Command as Step, Graph, GraphError, Run};
+use eyot_model::{
+    AttemptId, BlobRef, Capacity, Digest, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
+    Value,
+};
+use eyot_wire::{Assignment, ToCloud};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What does not change while the agent runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub capacity: Capacity,
+}
+
+/// An agent's role in all its runs.
+pub struct Node {
+    pub(crate) runs: BTreeMap<RunId, Held>,
+    pub(crate) admission: Admission,
+    pub(crate) outbox: Outbox,
+    pub(crate) commands: VecDeque<Command>,
+    /// Of the record written last.
+    pub(crate) last: Position,
+    pub(crate) synced: Position,
+    pub(crate) committed: Position,
+    pub(crate) link: Link,
+    pub(crate) draining: bool,
+    /// Assignments to acknowledge once they are synced.
+    pub(crate) unconfirmed: VecDeque<(Position, ToCloud)>,
+    /// Ends of coordinated runs to tell once they are synced.
+    pub(crate) finished: VecDeque<(Position, Command)>,
+    timers: BTreeMap<RunId, Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Down,
+    /// The inventory was sent; nothing else may be.
+    Reconciling,
+    Up,
+}
+
+impl Node {
+    /// A node that holds nothing. `generation` is the journal's.
+    #[must_use]
+    pub fn new(config: Config, generation: u64) -> Self {
+        let origin = Position { generation, n: 0 };
+        Self {
+            runs: BTreeMap::new(),
+            admission: Admission::new(config.capacity),
+            outbox: Outbox::default(),
+            commands: VecDeque::new(),
+            last: origin,
+            synced: origin,
+            committed: origin,
+            link: Link::Down,
+            draining: false,
+            unconfirmed: VecDeque::new(),
+            finished: VecDeque::new(),
+            timers: BTreeMap::new(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.timers.values().min().copied()
+    }
+
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        let due: Vec<RunId> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
+        for run in due {
+            if let Some(held) = self.runs.get_mut(&run) {
+                held.run.handle_timeout(now);
+            }
+            self.advance(run, now);
+        }
+        self.admit(now);
+    }
+
+    /// An attempt that was started has ended, or could not be begun.
+    pub fn attempt_ended(&mut self, id: &AttemptId, outcome: Outcome, usage: Usage, now: Timestamp) {
+        if !self.admission.ended(id) {
+            return;
+        }
+        if let Some(held) = self.runs.get_mut(&id.run) {
+            // An attempt of a fragment that was taken away meanwhile has no place any more; the engine says so.
+            let _ = held.run.attempt_ended(id.path, id.attempt, outcome, usage, now);
+            self.advance(id.run, now);
+        }
+        self.admit(now);
+    }
+
+    /// A task saved its state.
+    pub fn save_checkpoint(&mut self, id: &AttemptId, component: Digest, inputs: Digest, state: Vec<u8>) {
+        if self.runs.contains_key(&id.run) {
+            self.append(Record::Saved {
+                run: id.run,
+                path: id.path,
+                component,
+                inputs,
+                state,
+            });
+        }
+    }
+
+    /// The journal is durable up to `position`.
+    pub fn journal_synced(&mut self, position: Position) {
+        self.synced = position;
+        while self
+            .unconfirmed
+            .front()
+            .is_some_and(|(at, _)| crate::outbox::reached(*at, position))
+        {
+            if let Some((_, message)) = self.unconfirmed.pop_front()
+                && self.link == Link::Up
+            {
+                self.commands.push_back(Command::Send(message));
+            }
+        }
+        while self.finished.front().is_some_and(|(at, _)| crate::outbox::reached(*at, position)) {
+            if let Some((_, command)) = self.finished.pop_front() {
+                self.commands.push_back(command);
+            }
+        }
+        self.flush();
+    }
+
+    /// A blob that was asked for by [`Command::Upload`] is in the cloud.
+    pub fn uploaded(&mut self, digest: Digest) {
+        self.outbox.uploaded(digest);
+        self.flush();
+    }
+
+    /// A run of this agent's own: it owns every task and closes the run itself.
+    ///
+    /// # Errors
+    /// When the workflow cannot run.
+    pub fn submit(&mut self, assignment: Assignment, now: Timestamp) -> Result<(), GraphError> {
+        if self.runs.contains_key(&assignment.run) {
+            return Ok(());
+        }
+        let held = hold(&assignment, true)?;
+        let run = assignment.run;
+        self.runs.insert(run, held);
+        self.append(Record::Submitted(Box::new(assignment)));
+        if let Some(held) = self.runs.get_mut(&run) {
+            held.run.resume(now);
+        }
+        self.advance(run, now);
+        self.admit(now);
+        Ok(())
+    }
+
+    /// Stops a run that this agent coordinates.
+    pub fn cancel(&mut self, run: RunId, by: &str, now: Timestamp) -> bool {
+        let Some(held) = self.runs.get_mut(&run) else { return false };
+        held.run.cancel(by, now);
+        self.advance(run, now);
+        self.admit(now);
+        true
+    }
+
+    /// Drops a run that this agent coordinated and that is over.
+    pub fn release(&mut self, run: RunId) {
+        if self.runs.get(&run).is_some_and(|held| held.local && held.run.outcome().is_some()) {
+            self.forget(run);
+        }
+    }
+
+    /// What the agent is busy with. The shell adds the free disk.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let (running, queued, cpu_millis_used, memory_bytes_used) = self.admission.load();
+        Load {
+            running,
+            queued,
+            cpu_millis_used,
+            memory_bytes_used,
+            disk_bytes_free: 0,
+        }
+    }
+
+    /// Whether any owned task of any run is still open.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.runs.values().all(|held| held.run.owned_all_ended())
+    }
+
+    /// The runs held here, with the engine's view of each.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().map(|held| &held.run)
+    }
+
+    #[must_use]
+    pub fn run(&self, run: RunId) -> Option<&Run> {
+        self.runs.get(&run).map(|held| &held.run)
+    }
+
+    /// Results that the cloud has not acknowledged.
+    #[must_use]
+    pub fn has_unreported(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, record: Record) -> Position {
+        self.last.n += 1;
+        self.commands.push_back(Command::Append {
+            position: self.last,
+            record,
+        });
+        self.last
+    }
+
+    /// Takes what the engine of a run wants done.
+    pub(crate) fn advance(&mut self, run: RunId, now: Timestamp) {
+        let Some(held) = self.runs.get_mut(&run) else { return };
+        let mut urgent = false;
+        let mut wrote = false;
+        while let Some(step) = held.run.poll_command() {
+            match step {
+                Step::Ready(path) => self.admission.push(run, path),
+                Step::Stop { path, attempt } => {
+                    let epoch = held.run.tasks()[path.task.index()]
+                        .instance(path.item)
+                        .map(|i| i.epoch)
+                        .unwrap_or_default();
+                    self.commands.push_back(Command::Stop {
+                        id: AttemptId { run, path, attempt, epoch },
+                    });
+                }
+                Step::Append(event) => {
+                    self.last.n += 1;
+                    let position = self.last;
+                    let standing = event
+                        .task()
+                        .and_then(|task| held.standing_of(task))
+                        .or_else(|| whole_run(held, &event));
+                    let record = match standing {
+                        Some((fragment, epoch)) => {
+                            urgent |= is_urgent(held, &event);
+                            wrote = true;
+                            if !held.local {
+                                let blobs = exported_blobs(held, &event);
+                                let item = eyot_wire::ReportItem {
+                                    position,
+                                    run,
+                                    fragment,
+                                    epoch,
+                                    event: event.clone(),
+                                };
+                                let size = event_size(&item.event);
+                                self.outbox.push(item, size, blobs);
+                            }
+                            Record::Own {
+                                run,
+                                fragment,
+                                epoch,
+                                event,
+                            }
+                        }
+                        None => Record::Fact { run, event },
+                    };
+                    self.commands.push_back(Command::Append { position, record });
+                }
+                Step::Finished(outcome) => {
+                    self.finished.push_back((self.last, Command::RunFinished { run, outcome }));
+                    urgent = true;
+                    wrote = true;
+                }
+            }
+        }
+        match held.run.poll_timeout() {
+            Some(at) => drop(self.timers.insert(run, at)),
+            None => drop(self.timers.remove(&run)),
+        }
+        let local = held.local;
+        urgent |= wrote && held.run.owned_all_ended();
+        if wrote && (urgent || (self.link == Link::Up && !local)) {
+            self.commands.push_back(Command::Sync { urgent });
+        }
+        if self.link == Link::Up {
+            for blob in self.outbox.uploads() {
+                self.commands.push_back(Command::Upload(blob));
+            }
+        }
+        let _ = now;
+    }
+
+    /// Starts what fits.
+    pub(crate) fn admit(&mut self, now: Timestamp) {
+        loop {
+            let runs = &self.runs;
+            let needs = |run: RunId, path: Path| -> Option<Resources> {
+                runs.get(&run)
+                    .map(|held| held.run.graph().workflow.task(path.task).resources.clone())
+            };
+            let Some((run, path)) = self.admission.pop(needs) else { return };
+            let Some(held) = self.runs.get_mut(&run) else { continue };
+            let admitted = held.run.admit(path, now);
+            self.advance(run, now);
+            let Some(admitted) = admitted else { continue };
+            self.start(admitted, now);
+        }
+    }
+
+    fn start(&mut self, admitted: eyot_engine::Admitted, now: Timestamp) {
+        let Some(held) = self.runs.get(&admitted.id.run) else { return };
+        let workflow = Arc::clone(&held.run.graph().workflow);
+        let task = workflow.task(admitted.id.path.task);
+        self.admission.started(admitted.id, &task.resources);
+        let Some(digest) = task.uses.digest else {
+            let failure = eyot_model::Failure::new(
+                eyot_model::FailureKind::Component,
+                format!("`{}` was never resolved to a digest", task.uses.name),
+            );
+            return self.attempt_ended(&admitted.id, Outcome::Failed(failure), Usage::default(), now);
+        };
+        // The start of a task that must not run twice is durable before it begins.
+        let after = (!task.idempotent).then_some(self.last);
+        if after.is_some() {
+            self.commands.push_back(Command::Sync { urgent: true });
+        }
+        let start = Start {
+            id: admitted.id,
+            namespace: workflow.namespace.clone(),
+            task: task.name.clone(),
+            component: task.uses.clone(),
+            digest,
+            inputs: admitted.inputs,
+            resources: task.resources.clone(),
+            timeout: task.timeout,
+            cpu_limit: task.cpu_limit,
+            grants: task.grants.clone(),
+        };
+        self.commands.push_back(Command::Start {
+            start: Box::new(start),
+            after,
+        });
+    }
+
+    /// Reports what may be told.
+    pub(crate) fn flush(&mut self) {
+        if self.link != Link::Up {
+            return;
+        }
+        while let Some(report) = self.outbox.next_report(self.synced) {
+            self.commands.push_back(Command::Send(ToCloud::Report(report)));
+        }
+    }
+
+    pub(crate) fn forget(&mut self, run: RunId) {
+        if self.runs.remove(&run).is_none() {
+            return;
+        }
+        self.timers.remove(&run);
+        self.stop_running(|id| id.run == run);
+        self.outbox.drop_where(|item| item.run == run);
+        self.append(Record::Released { run });
+        self.commands.push_back(Command::Forget { run });
+    }
+
+    pub(crate) fn stop_running(&mut self, which: impl Fn(&AttemptId) -> bool) {
+        let ids: Vec<AttemptId> = self.admission.running().filter(|id| which(id)).copied().collect();
+        self.commands.extend(ids.into_iter().map(|id| Command::Stop { id }));
+    }
+}
+
+/// Makes the engine's run of an assignment; nothing is decided yet.
+pub(crate) fn hold(assignment: &Assignment, local: bool) -> Result<Held, GraphError> {
+    let graph = Arc::new(Graph::compile(Arc::clone(&assignment.workflow))?);
+    let mut run = Run::new(assignment.run, graph, &assignment.inputs, assignment.created_at);
+    if local {
+        run.coordinate();
+    }
+    let mut held = Held {
+        run,
+        fragments: BTreeMap::new(),
+        fragment_of: BTreeMap::new(),
+        exported: std::collections::BTreeSet::new(),
+        local,
+    };
+    take(&mut held, assignment);
+    Ok(held)
+}
+
+/// Adds a fragment to what is owned of a run.
+pub(crate) fn take(held: &mut Held, assignment: &Assignment) {
+    let tasks: Vec<TaskIx> = assignment
+        .tasks
+        .iter()
+        .filter(|t| held.run.graph().contains(**t))
+        .copied()
+        .collect();
+    held.fragments.insert(assignment.fragment, assignment.epoch);
+    held.fragment_of.extend(tasks.iter().map(|task| (*task, assignment.fragment)));
+    held.run.own(tasks, assignment.epoch);
+    held.find_exports();
+}
+
+/// Events of the whole run that this agent decided count as its first fragment's.
+fn whole_run(held: &Held, event: &Event) -> Option<(FragmentId, eyot_model::Epoch)> {
+    let own = match event {
+        Event::RunEnded { .. } => held.local,
+        Event::CancelRequested { by, .. } => by.contains("onFailure") || held.local,
+        _ => false,
+    };
+    held.fragments.iter().next().filter(|_| own).map(|(f, e)| (*f, *e))
+}
+
+/// Whether somebody waits for this very event.
+fn is_urgent(held: &Held, event: &Event) -> bool {
+    match event {
+        Event::Ended { path, retry_at: None, .. } | Event::Failed { path, .. } | Event::Skipped { path, .. } => {
+            !held.local && held.exported.contains(&path.task) && held.run.tasks()[path.task.index()].own.state.is_terminal()
+        }
+        _ => false,
+    }
+}
+
+fn exported_blobs(held: &Held, event: &Event) -> Vec<BlobRef> {
+    let mut blobs = Vec::new();
+    if let Event::Ended {
+        path,
+        outcome: Outcome::Succeeded(outputs),
+        ..
+    } = event
+        && held.exported.contains(&path.task)
+    {
+        outputs
+            .values()
+            .for_each(|value: &Value| value.for_each_blob(&mut |blob| blobs.push(*blob)));
+    }
+    blobs
+}
+
+fn event_size(event: &Event) -> usize {
+    match event {
+        Event::Ended {
+            outcome: Outcome::Succeeded(outputs),
+            ..
+        } => 64 + outputs.iter().map(|(k, v)| k.len() + v.size_hint()).sum::<usize>(),
+        Event::Ended {
+            outcome: Outcome::Failed(failure),
+            ..
+        }
+        | Event::Failed { failure, .. } => 64 + failure.message.len(),
+        _ => 32,
+    }
+}

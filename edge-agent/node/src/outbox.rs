@@ -1,0 +1,168 @@
+//! Results that the cloud has not acknowledged. They are never dropped.
+
+use eyot_model::{BlobRef, Digest, Position};
+use eyot_wire::{Report, ReportItem};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Most items and about most bytes of one report.
+const ITEMS: usize = 2_048;
+const BYTES: usize = 4 << 20;
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    items: VecDeque<Waiting>,
+    /// How many of `items`, from the front, were sent over the present link.
+    sent: usize,
+    /// Blobs to ask for, next time.
+    wanted: Vec<BlobRef>,
+    /// Blobs that are on their way to the cloud.
+    uploading: BTreeSet<Digest>,
+    /// Blobs that are known to be there.
+    uploaded: BTreeSet<Digest>,
+}
+
+struct Waiting {
+    item: ReportItem,
+    size: usize,
+    /// What has to be in the cloud before this may be told.
+    blobs: Vec<BlobRef>,
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, item: ReportItem, size: usize, blobs: Vec<BlobRef>) {
+        self.wanted.extend(&blobs);
+        self.items.push_back(Waiting { item, size, blobs });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether something is here that was not sent over the present link.
+    pub(crate) fn unsent(&self) -> bool {
+        self.sent < self.items.len()
+    }
+
+    /// Blobs that have to be uploaded for what is waiting and are not yet on their way.
+    pub(crate) fn uploads(&mut self) -> Vec<BlobRef> {
+        let wanted = std::mem::take(&mut self.wanted);
+        wanted
+            .into_iter()
+            .filter(|blob| !self.uploaded.contains(&blob.digest) && self.uploading.insert(blob.digest))
+            .collect()
+    }
+
+    pub(crate) fn uploaded(&mut self, digest: Digest) {
+        self.uploading.remove(&digest);
+        self.uploaded.insert(digest);
+    }
+
+    /// The next report, of what is synced and complete.
+    pub(crate) fn next_report(&mut self, synced: Position) -> Option<Report> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        for waiting in self.items.iter().skip(self.sent) {
+            let complete = waiting.blobs.iter().all(|b| self.uploaded.contains(&b.digest));
+            if !reached(waiting.item.position, synced) || !complete || items.len() >= ITEMS || (bytes > 0 && bytes + waiting.size > BYTES) {
+                break;
+            }
+            bytes += waiting.size;
+            items.push(waiting.item.clone());
+        }
+        self.sent += items.len();
+        (!items.is_empty()).then_some(Report { items })
+    }
+
+    /// The cloud holds everything up to `through`.
+    pub(crate) fn committed(&mut self, through: Position) {
+        while self.items.front().is_some_and(|w| reached(w.item.position, through)) {
+            self.items.pop_front();
+            self.sent = self.sent.saturating_sub(1);
+        }
+        if self.items.is_empty() {
+            self.uploaded.clear();
+        }
+    }
+
+    /// Throws away what will never commit.
+    pub(crate) fn drop_where(&mut self, void: impl Fn(&ReportItem) -> bool) {
+        let sent = self.items.iter().take(self.sent).filter(|w| !void(&w.item)).count();
+        self.items.retain(|w| !void(&w.item));
+        self.sent = sent;
+    }
+
+    /// The link is new: nothing was sent over it, and uploads have to be looked at again.
+    pub(crate) fn restart(&mut self) {
+        self.sent = 0;
+        self.uploading.clear();
+        self.wanted = self.items.iter().flat_map(|w| w.blobs.iter().copied()).collect();
+    }
+}
+
+/// Positions of different generations are never compared.
+pub(crate) fn reached(position: Position, through: Position) -> bool {
+    position.generation == through.generation && position.n <= through.n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eyot_model::{BlobForm, Epoch, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
+
+    fn item(n: u64) -> ReportItem {
+        ReportItem {
+            position: Position { generation: 1, n },
+            run: RunId(1),
+            fragment: FragmentId(0),
+            epoch: Epoch(1),
+            event: Event::Cancelled {
+                path: Path::task(TaskIx(0)),
+                at: Timestamp(0),
+            },
+        }
+    }
+
+    fn at(n: u64) -> Position {
+        Position { generation: 1, n }
+    }
+
+    fn sent(report: Option<Report>) -> Vec<u64> {
+        report.map(|r| r.items.iter().map(|i| i.position.n).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn nothing_leaves_before_it_is_synced_and_its_blobs_are_in_the_cloud() {
+        let mut outbox = Outbox::default();
+        let blob = BlobRef {
+            digest: Digest::of(b"x"),
+            size: 1,
+            form: BlobForm::Raw,
+        };
+        outbox.push(item(1), 1, vec![]);
+        outbox.push(item(2), 1, vec![blob]);
+        outbox.push(item(3), 1, vec![]);
+        assert_eq!(sent(outbox.next_report(at(0))), []);
+        assert_eq!(outbox.uploads(), [blob]);
+        assert_eq!(outbox.uploads(), [], "asked for once");
+        assert_eq!(sent(outbox.next_report(at(3))), [1]);
+        outbox.uploaded(blob.digest);
+        assert_eq!(sent(outbox.next_report(at(2))), [2]);
+        assert_eq!(sent(outbox.next_report(at(3))), [3]);
+        assert!(!outbox.unsent());
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_sent_again_over_a_new_link() {
+        let mut outbox = Outbox::default();
+        for n in 1..=3 {
+            outbox.push(item(n), 1, vec![]);
+        }
+        assert_eq!(sent(outbox.next_report(at(9))), [1, 2, 3]);
+        outbox.committed(at(1));
+        outbox.restart();
+        assert_eq!(sent(outbox.next_report(at(9))), [2, 3]);
+        outbox.drop_where(|i| i.position.n == 2);
+        outbox.committed(at(3));
+        assert!(outbox.is_empty());
+    }
+}

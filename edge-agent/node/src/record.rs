@@ -1,0 +1,59 @@
+//! What an agent writes into its journal.
+
+use eyot_model::{Epoch, Event, FragmentId, Position, RunId};
+use eyot_wire::Assignment;
+use serde::{Deserialize, Serialize};
+
+/// A record of the journal. Variants are only ever appended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A fragment given to this agent.
+    Assigned(Box<Assignment>),
+    /// A run that this agent coordinates by itself: it owns every task.
+    Submitted(Box<Assignment>),
+    /// Something that this agent decided, to be reported.
+    Own {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+        event: Event,
+    },
+    /// Something that another owner decided.
+    Fact { run: RunId, event: Event },
+    /// The cloud holds everything up to this position.
+    Committed { through: Position },
+    /// The fragment is not this agent's any more (superseded), and its unreported results are void.
+    Dropped { run: RunId, fragment: FragmentId, epoch: Epoch },
+    /// The run is over and nothing of it is needed any more.
+    Released { run: RunId },
+    /// State that a task saved for itself. Loads only where both digests are the same.
+    Saved {
+        run: RunId,
+        path: eyot_model::Path,
+        component: eyot_model::Digest,
+        inputs: eyot_model::Digest,
+        state: Vec<u8>,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("record cannot be encoded")]
+    Encode(#[source] postcard::Error),
+    #[error("record is not one of this version")]
+    Decode(#[source] postcard::Error),
+}
+
+impl Record {
+    /// # Errors
+    /// Only if the allocation fails half-way.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        postcard::to_stdvec(self).map_err(RecordError::Encode)
+    }
+
+    /// # Errors
+    /// When the bytes are not a record of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        postcard::from_bytes(bytes).map_err(RecordError::Decode)
+    }
+}

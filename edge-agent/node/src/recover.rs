@@ -1,0 +1,155 @@
+//! Coming back from a restart with what the disk holds, and no cloud.
+
+use crate::node::{Config, Node, hold, take};
+use crate::record::Record;
+use eyot_engine::GraphError;
+use eyot_model::{Outcome, Position, RunId, Timestamp, Value};
+use std::collections::BTreeMap;
+
+/// Everything that the checkpoint and the journal hold, records in the order in which they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    pub records: Vec<(Position, Record)>,
+    /// Last position written.
+    pub last: Position,
+}
+
+/// What recovery came to.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    pub runs: usize,
+    pub records: usize,
+    /// Runs that cannot be rebuilt, and why. They are left to the cloud.
+    pub lost: Vec<(RunId, GraphError)>,
+}
+
+impl Node {
+    /// Rebuilds a node. Every run goes on from where its records end: attempts that had begun and not ended are taken as
+    /// cut off. Poll the commands afterwards.
+    #[must_use]
+    pub fn recover(config: Config, recovered: Recovered, now: Timestamp) -> (Self, Recovery) {
+        let mut node = Self::new(config, recovered.last.generation);
+        node.last = recovered.last;
+        node.synced = recovered.last;
+        node.committed = Position {
+            generation: recovered.last.generation,
+            n: 0,
+        };
+        let mut recovery = Recovery {
+            records: recovered.records.len(),
+            ..Recovery::default()
+        };
+        let mut unreported = BTreeMap::new();
+        for (position, record) in recovered.records {
+            node.replay(position, record, &mut unreported, &mut recovery);
+        }
+        let committed = node.committed;
+        for (position, item) in unreported {
+            let Some(held) = node.runs.get(&item.run).filter(|held| !held.local) else {
+                continue;
+            };
+            if crate::outbox::reached(position, committed) {
+                continue;
+            }
+            let mut blobs = Vec::new();
+            if let eyot_model::Event::Ended {
+                path,
+                outcome: Outcome::Succeeded(outputs),
+                ..
+            } = &item.event
+                && held.exported.contains(&path.task)
+            {
+                outputs.values().for_each(|v: &Value| v.for_each_blob(&mut |b| blobs.push(*b)));
+            }
+            node.outbox.push(item, 256, blobs);
+        }
+        recovery.runs = node.runs.len();
+        let runs: Vec<RunId> = node.runs.keys().copied().collect();
+        for run in runs {
+            if let Some(held) = node.runs.get_mut(&run) {
+                held.run.resume(now);
+            }
+            node.advance(run, now);
+        }
+        node.admit(now);
+        (node, recovery)
+    }
+
+    fn replay(
+        &mut self,
+        position: Position,
+        record: Record,
+        unreported: &mut BTreeMap<Position, eyot_wire::ReportItem>,
+        recovery: &mut Recovery,
+    ) {
+        match record {
+            Record::Assigned(assignment) => {
+                let run = assignment.run;
+                if let Some(held) = self.runs.get_mut(&run) {
+                    take(held, &assignment);
+                } else {
+                    match hold(&assignment, false) {
+                        Ok(held) => drop(self.runs.insert(run, held)),
+                        Err(error) => return recovery.lost.push((run, error)),
+                    }
+                }
+                if let Some(held) = self.runs.get_mut(&run) {
+                    for event in &assignment.facts {
+                        let _ = held.run.replay(event);
+                    }
+                }
+            }
+            Record::Submitted(assignment) => match hold(&assignment, true) {
+                Ok(held) => drop(self.runs.insert(assignment.run, held)),
+                Err(error) => recovery.lost.push((assignment.run, error)),
+            },
+            Record::Own {
+                run,
+                fragment,
+                epoch,
+                event,
+            } => {
+                if let Some(held) = self.runs.get_mut(&run) {
+                    let _ = held.run.replay(&event);
+                    unreported.insert(
+                        position,
+                        eyot_wire::ReportItem {
+                            position,
+                            run,
+                            fragment,
+                            epoch,
+                            event,
+                        },
+                    );
+                }
+            }
+            Record::Fact { run, event } => {
+                if let Some(held) = self.runs.get_mut(&run) {
+                    let _ = held.run.replay(&event);
+                }
+            }
+            Record::Committed { through } => {
+                if through.generation == self.committed.generation {
+                    self.committed = through;
+                }
+            }
+            Record::Dropped { run, fragment, epoch } => {
+                if let Some(held) = self.runs.get_mut(&run)
+                    && held.fragments.get(&fragment) == Some(&epoch)
+                {
+                    held.fragments.remove(&fragment);
+                    let tasks: Vec<_> = held.fragment_of.iter().filter(|(_, f)| **f == fragment).map(|(t, _)| *t).collect();
+                    held.fragment_of.retain(|_, f| *f != fragment);
+                    held.run.disown(tasks);
+                    held.find_exports();
+                }
+                unreported.retain(|_, item| !(item.run == run && item.fragment == fragment && item.epoch == epoch));
+            }
+            Record::Released { run } => {
+                self.runs.remove(&run);
+                unreported.retain(|_, item| item.run != run);
+            }
+            Record::Saved { .. } => {}
+        }
+    }
+}
