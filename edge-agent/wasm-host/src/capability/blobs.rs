@@ -1,0 +1,148 @@
+//! `blobs`: content-addressed bytes, read and written piece by piece.
+
+use super::State;
+use crate::bindings::eyot::task::blobs::{BlobError as GuestError, Host, HostBlob, HostWriter};
+use crate::limits::Stop;
+use crate::{BlobError, BlobRead, BlobWrite};
+use eyot_model::{Digest, Value};
+use std::collections::BTreeMap;
+use wasmtime::component::Resource;
+
+/// Most bytes that one `read` gives; a guest that asks for more gets this much.
+const MAX_READ_BYTES: u64 = 64 << 20;
+
+/// An open blob of a guest.
+pub(crate) struct Blob {
+    digest: Digest,
+    reader: Box<dyn BlobRead>,
+}
+
+/// A blob that a guest is writing; None when nothing was written since the last `finish`.
+pub(crate) struct Writer(Option<Box<dyn BlobWrite>>);
+
+/// The blobs that an attempt may read and name in its outputs, with their sizes in bytes: those that its inputs name
+/// and those that it wrote.
+#[derive(Default)]
+pub(crate) struct Known {
+    blobs: BTreeMap<Digest, u64>,
+    /// Bytes that the attempt wrote to blobs.
+    written: u64,
+}
+
+impl Known {
+    pub(crate) fn note(&mut self, value: &Value) {
+        value.for_each_blob(&mut |blob| {
+            self.blobs.insert(blob.digest, blob.size);
+        });
+    }
+
+    /// Length of a blob that the attempt may name.
+    pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
+        self.blobs.get(digest).copied()
+    }
+}
+
+impl State {
+    /// Opens a blob for the guest, if it may read it.
+    pub(crate) fn open_blob(&mut self, digest: &str) -> Result<(Digest, Box<dyn BlobRead>), GuestError> {
+        let digest: Digest = digest.parse().map_err(|_| GuestError::Denied)?;
+        if self.blobs.size(&digest).is_none() {
+            return Err(GuestError::Denied);
+        }
+        let reader = self.services.blobs().open(&digest).map_err(|e| unavailable(&e))?;
+        Ok((digest, reader))
+    }
+}
+
+impl Host for State {
+    fn open(&mut self, digest: String) -> wasmtime::Result<Result<Resource<Blob>, GuestError>> {
+        match self.open_blob(&digest) {
+            Ok((digest, reader)) => Ok(Ok(self.table.push(Blob { digest, reader })?)),
+            Err(e) => Ok(Err(e)),
+        }
+    }
+}
+
+impl HostBlob for State {
+    fn size(&mut self, blob: Resource<Blob>) -> wasmtime::Result<u64> {
+        Ok(self.table.get(&blob)?.reader.size())
+    }
+
+    fn digest(&mut self, blob: Resource<Blob>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&blob)?.digest.to_string())
+    }
+
+    fn read(&mut self, blob: Resource<Blob>, offset: u64, len: u32) -> wasmtime::Result<Result<Vec<u8>, GuestError>> {
+        let blob = self.table.get_mut(&blob)?;
+        let len = u64::from(len).min(MAX_READ_BYTES).min(blob.reader.size().saturating_sub(offset));
+        let mut bytes = vec![0; usize::try_from(len)?];
+        match blob.reader.read_at(offset, &mut bytes) {
+            Ok(got) => {
+                bytes.truncate(got);
+                Ok(Ok(bytes))
+            }
+            Err(e) => Ok(Err(unavailable(&e))),
+        }
+    }
+
+    fn drop(&mut self, blob: Resource<Blob>) -> wasmtime::Result<()> {
+        self.table.delete(blob)?;
+        Ok(())
+    }
+}
+
+impl HostWriter for State {
+    fn new(&mut self) -> wasmtime::Result<Resource<Writer>> {
+        Ok(self.table.push(Writer(None))?)
+    }
+
+    fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> wasmtime::Result<Result<(), GuestError>> {
+        let limit = self.meter.limits().output_bytes;
+        let written = self.blobs.written.saturating_add(bytes.len() as u64);
+        if written > limit {
+            // Noted, so that a guest which gives up for this reason is seen to have met its limit.
+            let what = format!("{written} bytes written to blobs");
+            let stop = self.meter.stop_for(Stop::Output { what, limit });
+            return Ok(Err(GuestError::Limit(stop.to_string())));
+        }
+        self.blobs.written = written;
+        let writer = self.table.get_mut(&writer)?;
+        let open = match &mut writer.0 {
+            Some(open) => open,
+            None => match self.services.blobs().writer() {
+                Ok(new) => writer.0.insert(new),
+                Err(e) => return Ok(Err(unavailable(&e))),
+            },
+        };
+        Ok(open.write(&bytes).map_err(|e| unavailable(&e)))
+    }
+
+    fn finish(&mut self, writer: Resource<Writer>) -> wasmtime::Result<Result<Resource<Blob>, GuestError>> {
+        let open = self.table.get_mut(&writer)?.0.take();
+        let blobs = self.services.blobs();
+        let finished = open
+            .map_or_else(|| blobs.writer(), Ok)
+            .and_then(BlobWrite::finish)
+            .and_then(|(digest, size)| blobs.open(&digest).map(|reader| (digest, size, reader)));
+        match finished {
+            Ok((digest, size, reader)) => {
+                self.blobs.blobs.insert(digest, size);
+                Ok(Ok(self.table.push(Blob { digest, reader })?))
+            }
+            Err(e) => Ok(Err(unavailable(&e))),
+        }
+    }
+
+    fn drop(&mut self, writer: Resource<Writer>) -> wasmtime::Result<()> {
+        self.table.delete(writer)?;
+        Ok(())
+    }
+}
+
+fn unavailable(error: &BlobError) -> GuestError {
+    match error {
+        BlobError::Full => GuestError::Limit(error.to_string()),
+        BlobError::Missing(_) => GuestError::Unavailable(error.to_string()),
+        BlobError::Store(cause) => GuestError::Unavailable(format!("{error}: {cause}")),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a guest can call. Each capability is a module of its own with the same life:
+//!
+//! - *init, once per engine*: its functions are put into a [`Linker`] ([`link`]);
+//! - *configure, per task*: which linker a component is bound to follows from its grants, in [`crate::Prepared`];
+//! - *prepare, per attempt*: its part of [`State`] is made by [`State::new`], as cheaply as can be, the rest when the
+//!   guest first asks for it.
+//!
+//! What is not in the linker is not there: a component that imports it does not start.
+
+pub(crate) mod blobs;
+pub(crate) mod checkpoint;
+pub(crate) mod clocks;
+pub(crate) mod context;
+pub(crate) mod inference;
+pub(crate) mod io;
+pub(crate) mod log;
+pub(crate) mod progress;
+pub(crate) mod wasi;
+
+use crate::bindings::eyot::task as wit;
+use crate::limits::Meter;
+use crate::{AttemptSpec, Services};
+use eyot_model::Grant;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+
+/// What belongs to one attempt while its guest runs.
+pub(crate) struct State {
+    pub(crate) meter: Meter,
+    pub(crate) services: Arc<dyn Services>,
+    pub(crate) table: ResourceTable,
+    pub(crate) grants: BTreeSet<Grant>,
+    pub(crate) context: context::Context,
+    pub(crate) log: Arc<log::Sink>,
+    pub(crate) blobs: blobs::Known,
+    pub(crate) progress: progress::Throttle,
+    pub(crate) wasi: wasi::Wasi,
+}
+
+/// Most entries of the resource table, which holds what the guest has handles of.
+const MAX_HANDLES: usize = 1_000;
+
+impl State {
+    pub(crate) fn new(spec: AttemptSpec, services: Arc<dyn Services>, meter: Meter) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        Self {
+            meter,
+            log: Arc::new(log::Sink::new(Arc::clone(&services))),
+            services,
+            table,
+            grants: spec.grants,
+            context: context::Context {
+                id: spec.id,
+                namespace: spec.namespace,
+                task: spec.task,
+            },
+            blobs: blobs::Known::default(),
+            progress: progress::Throttle::default(),
+            wasi: wasi::Wasi::default(),
+        }
+    }
+}
+
+/// Puts the capabilities into a linker: those that every task has, and inference where it is granted.
+pub(crate) fn link(linker: &mut Linker<State>, inference: bool) -> wasmtime::Result<()> {
+    wit::types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    wit::log::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    wit::context::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    wit::blobs::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    wit::checkpoint::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    wit::progress::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    if inference {
+        wit::inference::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    }
+    wasi::link(linker)
+}
+
+impl wit::types::Host for State {}
+
+/// Interfaces of `eyot:task` that every task has.
+const ALWAYS: [&str; 6] = ["types", "log", "context", "blobs", "checkpoint", "progress"];
+
+/// Whether [`link`] put in what a component imports under this name. Only for the text of an error: the linker itself
+/// decides what a component gets.
+pub(crate) fn provides(import: &str, inference: bool) -> bool {
+    let name = import.split('@').next().unwrap_or(import);
+    match name.strip_prefix("eyot:task/") {
+        Some("inference") => inference,
+        Some(interface) => ALWAYS.contains(&interface),
+        None => wasi::INTERFACES.contains(&name),
+    }
+}
+
+/// The grant that would give an import, or None if no grant does.
+pub(crate) fn grant_for(import: &str) -> Option<&'static str> {
+    import.starts_with("eyot:task/inference").then_some("inference")
+}
