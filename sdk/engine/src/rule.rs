@@ -61,10 +61,12 @@ pub fn verdict(rule: TriggerRule, up: &Upstream) -> Verdict {
                 Wait
             }
         }
-        TriggerRule::AllSuccess => match (up.any_failed(), up.skipped > 0, done) {
+        // A failure outranks a skip, so a skip alone decides nothing before all have ended: the verdict must not depend
+        // on the order in which the news came.
+        TriggerRule::AllSuccess => match (up.any_failed(), done, up.skipped > 0) {
             (true, _, _) => UpstreamFailed,
-            (_, true, _) => Skip,
-            (_, _, true) => Run,
+            (_, true, true) => Skip,
+            (_, true, false) => Run,
             _ => Wait,
         },
         TriggerRule::AllFailed => match (up.succeeded + up.skipped > 0, done) {
@@ -124,7 +126,7 @@ mod tests {
         let ends = ["..", "s.", "f.", "k.", "ss", "sf", "sk", "ff", "fk", "kk", "su", "uu"];
         #[rustfmt::skip]
         let table = [
-            (R::AllSuccess,              [Wait, Wait, Up,   Skip, Run,  Up,   Skip, Up,   Up,   Skip, Up,   Up]),
+            (R::AllSuccess,              [Wait, Wait, Up,   Wait, Run,  Up,   Skip, Up,   Up,   Skip, Up,   Up]),
             (R::AllFailed,               [Wait, Skip, Wait, Skip, Skip, Skip, Skip, Run,  Skip, Skip, Skip, Run]),
             (R::AllDone,                 [Wait, Wait, Wait, Wait, Run,  Run,  Run,  Run,  Run,  Run,  Run,  Run]),
             (R::AllSkipped,              [Wait, Skip, Skip, Wait, Skip, Skip, Skip, Skip, Skip, Run,  Skip, Skip]),
