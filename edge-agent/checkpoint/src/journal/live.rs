@@ -1,0 +1,55 @@
+//! Which keys have live records.
+
+use crate::record::{Entry, Keep, LiveKey};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    /// Records of the key before this number are of an earlier life.
+    since: u64,
+    bytes: u64,
+}
+
+/// The keys that are alive, since when, and how much their records weigh.
+#[derive(Debug, Default)]
+pub(crate) struct LiveSet {
+    keys: BTreeMap<LiveKey, Life>,
+    bytes: u64,
+}
+
+impl LiveSet {
+    /// Takes note of a record, in the order of the journal; `copy` marks one that was carried over from a dropped segment.
+    pub(crate) fn note(&mut self, entry: &Entry, copy: bool) {
+        let n = entry.position.n;
+        match entry.keep {
+            Keep::UntilFolded => {}
+            Keep::WhileLive(key) => {
+                let bytes = entry.payload.len() as u64;
+                let life = self.keys.entry(key).or_insert(Life { since: n, bytes: 0 });
+                if copy {
+                    life.since = life.since.min(n);
+                }
+                life.bytes += bytes;
+                self.bytes += bytes;
+            }
+            Keep::Ends(key) => {
+                if let Some(life) = self.keys.remove(&key) {
+                    self.bytes -= life.bytes;
+                }
+            }
+        }
+    }
+
+    /// Whether a record is still needed after it was folded.
+    pub(crate) fn needs(&self, entry: &Entry) -> bool {
+        match entry.keep {
+            Keep::WhileLive(key) => self.keys.get(&key).is_some_and(|life| life.since <= entry.position.n),
+            Keep::UntilFolded | Keep::Ends(_) => false,
+        }
+    }
+
+    /// Payload bytes of live records.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
