@@ -12,13 +12,15 @@ use wasmtime::component::Resource;
 const MAX_READ_BYTES: u64 = 64 << 20;
 
 /// An open blob of a guest.
-pub(crate) struct Blob {
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Blob {
     digest: Digest,
     reader: Box<dyn BlobRead>,
 }
 
 /// A blob that a guest is writing; None when nothing was written since the last `finish`.
-pub(crate) struct Writer(Option<Box<dyn BlobWrite>>);
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Writer(Option<Box<dyn BlobWrite>>);
 
 /// The blobs that an attempt may read and name in its outputs, with their sizes in bytes: those that its inputs name
 /// and those that it wrote.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 /// A model that a guest has loaded.
-pub(crate) struct LoadedModel(Arc<Model>);
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct LoadedModel(Arc<Model>);
 
 impl Host for State {
     fn load(&mut self, digest: String) -> wasmtime::Result<Result<Resource<LoadedModel>, InferenceError>> {
