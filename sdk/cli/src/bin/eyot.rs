@@ -1,1 +1,5 @@
-fn main() {}
+//! The `eyot` command.
+
+fn main() -> std::process::ExitCode {
+    eyot_cli::main()
+}

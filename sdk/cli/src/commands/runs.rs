@@ -1,0 +1,191 @@
+//! `eyot runs …`
+
+use super::run::{Waiting, wait};
+use super::show;
+use crate::args::RunsCommand;
+use crate::config::Connection;
+use crate::exit::{Exit, Fault, Outcome};
+use crate::human;
+use crate::output::Output;
+use crate::paint::{Paint, clean};
+use crate::table::{Align, Table, cell};
+use eyot_client::{Client, RunFilter};
+use eyot_model::api::{LogLine, RunView};
+use eyot_model::{RunId, State};
+use jiff::tz::TimeZone;
+use std::time::Duration;
+
+pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) -> Outcome {
+    let client = to.client()?;
+    match command {
+        RunsCommand::Ls { state, limit, after } => {
+            let filter = RunFilter {
+                state,
+                limit: Some(limit),
+                after,
+            };
+            let page = client.runs(&filter).await?;
+            if let Some(next) = &page.next {
+                output.note(format!("more: --after {next}"));
+            }
+            output.show(&page, |page, paint| list(&page.items, paint))
+        }
+        RunsCommand::Show { run, all } => {
+            let run = client.run(find(&client, &run).await?).await?;
+            if output.is_json() {
+                return output.json(&run);
+            }
+            output.text(show::run(&run, all, output.paint))?;
+            super::run::outputs(&run.outputs, &output)
+        }
+        RunsCommand::Logs { run, task, follow } => {
+            let id = find(&client, &run).await?;
+            logs(&client, id, task.as_deref(), follow, &output).await
+        }
+        RunsCommand::Wait { run, timeout } => {
+            let id = find(&client, &run).await?;
+            let how = Waiting {
+                timeout,
+                verbose: false,
+                save: None,
+            };
+            wait(&client, id, how, &output).await
+        }
+        RunsCommand::Cancel { run } => {
+            let id = find(&client, &run).await?;
+            client.cancel(id).await?;
+            if output.is_json() {
+                return output.json(&client.run(id).await?.run);
+            }
+            output.note(format!("asked {id} to stop"));
+            Ok(())
+        }
+    }
+}
+
+/// A run by its id, the beginning of one, or `last`.
+async fn find(client: &Client, text: &str) -> Outcome<RunId> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let none = |message: String| Fault::new(Exit::Refused, "run.not-found", anyhow::anyhow!(message));
+    let filter = |limit| RunFilter {
+        limit: Some(limit),
+        ..RunFilter::default()
+    };
+    if text == "last" {
+        let newest = client.runs(&filter(1)).await?.items.into_iter().next();
+        return newest.map(|run| run.id).ok_or_else(|| none("there is no run yet".to_owned()));
+    }
+    let short = text.strip_prefix("r-").unwrap_or(text);
+    if short.len() < 4 || !short.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Fault::usage(format!(
+            "`{text}` is no run id; give `r-…`, the beginning of one, or `last`"
+        )));
+    }
+    let recent = client.runs(&filter(200)).await?.items;
+    let fitting: Vec<RunId> = recent
+        .iter()
+        .map(|r| r.id)
+        .filter(|id| id.to_string().starts_with(&format!("r-{short}")))
+        .collect();
+    match fitting.as_slice() {
+        [] => Err(none(format!("none of the last {} runs begins with `{text}`", recent.len()))),
+        [one] => Ok(*one),
+        many => Err(Fault::usage(format!(
+            "{} runs begin with `{text}`; give more of the id",
+            many.len()
+        ))),
+    }
+}
+
+fn list(runs: &[RunView], paint: Paint) -> String {
+    let mut table = Table::new(&[
+        ("RUN", Align::Left),
+        ("WORKFLOW", Align::Left),
+        ("STATE", Align::Left),
+        ("TASKS", Align::Right),
+        ("STARTED", Align::Left),
+        ("TOOK", Align::Right),
+        ("", Align::Left),
+    ]);
+    let now = human::now();
+    for run in runs {
+        let all: u32 = run.counts.values().sum();
+        let ended: u32 = run.counts.iter().filter(|(state, _)| state.is_terminal()).map(|(_, n)| n).sum();
+        let failed: u32 = run.counts.iter().filter(|(state, _)| state.is_failure()).map(|(_, n)| n).sum();
+        let mut word = String::new();
+        if let Some(failure) = &run.failure {
+            word = cell(&failure.to_string(), 60);
+        } else if let Some(waiting) = &run.waiting_for {
+            word = cell(waiting, 60);
+        } else if failed > 0 {
+            word = format!("{failed} failed");
+        }
+        table.row(vec![
+            run.id.to_string(),
+            cell(&format!("{}/{}@{}", run.namespace, run.workflow, run.version), 48),
+            paint.state(run.state.as_str()),
+            format!("{ended}/{all}"),
+            human::age(run.created_at, now),
+            human::duration(run.ended_at.unwrap_or(now).since(run.created_at)),
+            word,
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.render(paint, "") }
+}
+
+async fn logs(client: &Client, id: RunId, task: Option<&str>, follow: bool, output: &Output) -> Outcome {
+    let mut seen = 0;
+    loop {
+        // The state first: what was written before the end is in the lines that are read after it.
+        let over = !follow || client.run(id).await?.run.state.is_terminal();
+        let lines = client.logs(id).await?;
+        let new: Vec<&LogLine> = lines.iter().skip(seen).filter(|l| task.is_none_or(|t| l.task == t)).collect();
+        seen = seen.max(lines.len());
+        if output.is_json() {
+            if !follow {
+                return output.json(&new);
+            }
+            // A stream has no end to wait for: one document a line.
+            for line in &new {
+                output.line(serde_json::to_string(line).map_err(anyhow::Error::new)?)?;
+            }
+        } else {
+            for line in new {
+                output.line(log_line(line, output.paint))?;
+            }
+        }
+        if over {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn log_line(line: &LogLine, paint: Paint) -> String {
+    let level = match line.level.as_str() {
+        "error" => paint.red("error"),
+        "warn" => paint.yellow("warn "),
+        "info" => paint.green("info "),
+        other => paint.dim(&cell(other, 5)),
+    };
+    let item = line.item.map(|i| format!("[{i}]")).unwrap_or_default();
+    let attempt = if line.attempt > 1 {
+        format!(" #{}", line.attempt)
+    } else {
+        String::new()
+    };
+    let who = paint.cyan(&format!("{}{item}{attempt}", cell(&line.task, 60)));
+    let clock = paint.dim(&human::clock(line.at, &TimeZone::system()));
+    format!("{clock}  {level}  {who}  {}", clean(&line.message).trim_end())
+}
+
+/// The words that a state is listed under, for the order of tables.
+pub(crate) fn rank(state: State) -> u8 {
+    match state {
+        State::Failed | State::TimedOut => 0,
+        State::Running | State::Retrying => 1,
+        _ => 2,
+    }
+}
