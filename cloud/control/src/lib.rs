@@ -1,1 +1,29 @@
+//! The shell of the control plane: store, fleet, API, and the loop around the coordinator.
 //!
+//! [`Server`] is the whole of it: it opens the data folder, takes up the runs that had not ended, listens for agents
+//! (QUIC) and clients (HTTP), and stops cleanly. What happens to runs is decided by `eyot-coordinator`, which this crate
+//! feeds with submissions, messages of agents and time, and whose commands it carries out in their order: commit first,
+//! then send. Nothing leaves before what it depends on is on disk.
+//!
+//! What it does not do: plan (`eyot-planner`), read workflow texts (`eyot-spec`), speak QUIC itself (`eyot-link`).
+
+//mod api;
+mod clock;
+pub mod config;
+//mod listener;
+mod metrics;
+mod notify;
+pub mod store;
+pub mod tokens;
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! What every request passes: whom it is for, where it comes from, who asks, and whether there is room.
+
+use super::{App, Error};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Where a connection comes from; the listener puts it into each request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Open to everybody who can reach the listener.
+const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
+/// Take as long as their bytes or their run take: the client's own patience bounds them, not the request timeout.
+const LONG: [&str; 4] = ["/v1/blobs", "/v1/blobs/{digest}", "/v1/runs/{id}/events", "/v1/admin/backup"];
+
+pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let response = match admit(&app, &request, &route).await {
+        Ok(_permit) if LONG.contains(&route.as_str()) => next.run(request).await,
+        Ok(_permit) => match tokio::time::timeout(app.settings.request_timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Error::new(StatusCode::GATEWAY_TIMEOUT, "service.timeout", "the request took too long").into_response(),
+        },
+        Err(refused) => refused.into_response(),
+    };
+    let status = response.status();
+    tracing::debug!(%method, route, status = status.as_u16(), micros = began.elapsed().as_micros(), "request");
+    let labels = [("route", route), ("status", status.as_u16().to_string())];
+    metrics::counter!("eyot_http_requests_total", &labels).increment(1);
+    metrics::histogram!("eyot_http_request_seconds").record(began.elapsed().as_secs_f64());
+    response
+}
+
+async fn admit(app: &App, request: &Request, route: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Error> {
+    if app.settings.dev {
+        check_host(request)?;
+        check_origin(request.headers())?;
+    }
+    if PUBLIC.contains(&route) {
+        return Ok(None);
+    }
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    if app.settings.dev {
+        app.flood.take(&peer)?;
+    } else {
+        // A flood of wrong tokens is a flood too: the address pays for it before anything is compared.
+        app.flood.take(&peer)?;
+        if !app.tokens.admits(bearer(request.headers())).await? {
+            return Err(Error::new(
+                StatusCode::UNAUTHORIZED,
+                "auth.required",
+                "this needs a valid API token (`Authorization: Bearer …`)",
+            ));
+        }
+    }
+    match app.room.clone().try_acquire_owned() {
+        Ok(permit) => Ok(Some(permit)),
+        Err(_) => Err(Error::busy("too many requests at the same time")),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Without a token, the names that a request may be for are all that keeps a web page in the user's browser from
+/// reaching a loopback port by a name of its own.
+fn check_host(request: &Request) -> Result<(), Error> {
+    let named = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
+    if named.is_some_and(is_loopback_authority) {
+        return Ok(());
+    }
+    Err(Error::new(
+        StatusCode::FORBIDDEN,
+        "request.host-refused",
+        "without TLS and a token only requests to a loopback name are answered",
+    ))
+}
+
+fn check_origin(headers: &HeaderMap) -> Result<(), Error> {
+    let fine = headers.get_all(header::ORIGIN).iter().all(|origin| {
+        origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")))
+            .is_some_and(is_loopback_authority)
+    });
+    let cross = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if fine && !cross {
+        return Ok(());
+    }
+    Err(Error::new(StatusCode::FORBIDDEN, "request.origin-refused", "requests from other sites' pages are not answered"))
+}
+
+/// Whether `authority` (`host` or `host:port`) is a loopback name: `localhost`, 127.0.0.0/8 or `[::1]`.
+pub(crate) fn is_loopback_authority(authority: &str) -> bool {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    if !port.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    if host.eq_ignore_ascii_case("localhost") || host == "[::1]" {
+        return true;
+    }
+    host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_loopback() {
+        for good in ["localhost", "localhost:7340", "LOCALHOST", "127.0.0.1", "127.0.0.1:80", "127.9.9.9:1", "[::1]", "[::1]:7340"] {
+            assert!(is_loopback_authority(good), "{good}");
+        }
+        for bad in [
+            "",
+            "example.com",
+            "example.com:7340",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "user@localhost",
+            "localhost:80@example.com",
+            "[::2]",
+            "10.0.0.1:7340",
+            "localhost:80/x",
+            "null",
+        ] {
+            assert!(!is_loopback_authority(bad), "{bad}");
+        }
+    }
+}

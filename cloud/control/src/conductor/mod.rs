@@ -1,0 +1,310 @@
+//! The loop around the coordinator: one task that owns it, feeds it, and hands on what it wants done.
+//!
+//! The loop never waits for the disk. What has to be stored, and what may only happen once it is stored, go as one
+//! [`Step`] to the [`carrier`], which commits as many steps at once as there are and then does the rest in order.
+
+mod carrier;
+mod live;
+mod planning;
+mod restore;
+mod steps;
+
+pub(crate) use planning::{Planning, Unplaced};
+
+use crate::board::Board;
+use crate::clock;
+use crate::fleet::Fleet;
+use crate::store::{Change, Store};
+use carrier::{Effect, Step};
+use eyot_coordinator::{Coordinator, Submission};
+use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, RunId};
+use eyot_wire::{Inventory, Refusal, Report};
+use live::Live;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Inputs that wait for the loop before those who give more have to wait.
+const QUEUE: usize = 4_096;
+/// Inputs handled before their commands are handed on.
+const BATCH: usize = 256;
+/// Runs of more tasks are planned beside the loop.
+const INLINE_PLAN: usize = 200;
+/// Changes of the fleet within this time lead to one planning.
+const SETTLE: Duration = Duration::from_millis(20);
+/// How often what was learnt of durations is stored.
+const LEARNT_EVERY: Duration = Duration::from_secs(30);
+
+/// What happens to the control plane's runs from outside.
+pub(crate) enum Input {
+    Submit(Box<Submit>),
+    Cancel { run: RunId, by: String, answer: oneshot::Sender<bool> },
+    /// An agent's link: connected, suspect, gone.
+    Link { agent: AgentId, state: LinkState },
+    Inventory { agent: AgentId, inventory: Inventory },
+    Accepted { agent: AgentId, run: RunId, fragment: FragmentId, epoch: Epoch },
+    Refused { agent: AgentId, run: RunId, fragment: FragmentId, epoch: Epoch, why: Refusal },
+    Report { agent: AgentId, report: Report },
+    /// A plan that was made beside the loop.
+    Planned { run: RunId, outcome: Result<Plan, Unplaced> },
+    /// Who can take work changed.
+    FleetChanged,
+    /// An agent was removed for good.
+    Forget(AgentId),
+    Stop,
+}
+
+/// A run that was accepted and is to begin.
+pub(crate) struct Submit {
+    pub(crate) submission: Submission,
+    /// What else has to be stored with it, and goes before it.
+    pub(crate) changes: Vec<Change>,
+    /// The client's key for it.
+    pub(crate) key: Option<[u8; 32]>,
+    /// The run, once it is stored: another one if the key was used for that.
+    pub(crate) answer: oneshot::Sender<Result<RunId, eyot_engine::GraphError>>,
+}
+
+/// Gives inputs to the loop. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    inputs: mpsc::Sender<Input>,
+}
+
+/// The loop has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the control plane is stopping")]
+pub(crate) struct Stopping;
+
+impl Handle {
+    pub(crate) async fn give(&self, input: Input) -> Result<(), Stopping> {
+        self.inputs.send(input).await.map_err(|_| Stopping)
+    }
+
+    /// Gives an input and waits for the answer to it.
+    pub(crate) async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.give(input(answer)).await?;
+        answered.await.map_err(|_| Stopping)
+    }
+}
+
+/// What the loop works with.
+pub(crate) struct Options {
+    pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
+    pub(crate) board: Board,
+    pub(crate) planning: Arc<Planning>,
+    pub(crate) keep_succeeded: Millis,
+    pub(crate) keep_failed: Millis,
+    /// False while commits fail.
+    pub(crate) healthy: Arc<AtomicBool>,
+    /// Cancelled when going on would be wrong.
+    pub(crate) fatal: CancellationToken,
+}
+
+pub(crate) struct Conductor {
+    coordinator: Coordinator,
+    options: Options,
+    live: BTreeMap<RunId, Live>,
+    /// Keys of clients whose runs may not be stored yet.
+    keys: RecentKeys,
+    /// Runs that are being planned beside the loop.
+    planning: HashSet<RunId>,
+    steps: mpsc::UnboundedSender<Step>,
+    inputs: mpsc::Receiver<Input>,
+    /// For plans that are made beside the loop.
+    own: mpsc::WeakSender<Input>,
+    planners: TaskTracker,
+    replan_at: Option<tokio::time::Instant>,
+    stopping: bool,
+}
+
+impl Conductor {
+    /// Takes up what had not ended, and starts the loop. The task ends after [`Input::Stop`], with everything committed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn start(options: Options) -> Result<(Handle, tokio::task::JoinHandle<()>), crate::store::Error> {
+        let (sender, inputs) = mpsc::channel(QUEUE);
+        let (steps, queue) = mpsc::unbounded_channel();
+        let carrier = carrier::Carrier {
+            store: options.store.clone(),
+            fleet: options.fleet.clone(),
+            board: options.board.clone(),
+            healthy: Arc::clone(&options.healthy),
+            fatal: options.fatal.clone(),
+        };
+        let carrier = tokio::spawn(carrier.run(queue));
+        let mut conductor = Self {
+            coordinator: Coordinator::new(),
+            options,
+            live: BTreeMap::new(),
+            keys: RecentKeys::default(),
+            planning: HashSet::new(),
+            steps,
+            inputs,
+            own: sender.downgrade(),
+            planners: TaskTracker::new(),
+            replan_at: None,
+            stopping: false,
+        };
+        conductor.restore().await?;
+        conductor.hand_on(Step::default());
+        let task = tokio::spawn(async move {
+            conductor.run().await;
+            if let Err(error) = carrier.await {
+                tracing::error!(%error, "the committing task failed");
+            }
+        });
+        Ok((Handle { inputs: sender }, task))
+    }
+
+    async fn run(mut self) {
+        let mut learnt = tokio::time::interval(LEARNT_EVERY);
+        learnt.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        while !self.stopping {
+            let due = self.coordinator.poll_timeout().map(|at| at.since(clock::now()).as_duration() + Duration::from_millis(1));
+            let replan = self.replan_at;
+            tokio::select! {
+                n = self.inputs.recv_many(&mut batch, BATCH) => {
+                    if n == 0 {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => self.coordinator.handle_timeout(clock::now()),
+                () = sleep_until(replan), if replan.is_some() => {
+                    self.replan_at = None;
+                    self.coordinator.fleet_changed();
+                }
+                _ = learnt.tick() => self.store_learnt(),
+            }
+            let mut step = Step::default();
+            for input in batch.drain(..) {
+                self.handle(input, &mut step);
+            }
+            self.hand_on(step);
+        }
+        self.inputs.close();
+        self.store_learnt();
+    }
+
+    fn handle(&mut self, input: Input, step: &mut Step) {
+        let now = clock::now();
+        match input {
+            Input::Submit(submit) => self.submit(*submit, step),
+            Input::Cancel { run, by, answer } => {
+                let done = self.coordinator.cancel(run, &by, now);
+                // Answered when the request is stored.
+                self.translate(step);
+                step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(done)))));
+            }
+            Input::Link { agent, state } => {
+                self.coordinator.link_changed(agent, state);
+                self.settle_soon();
+            }
+            Input::Inventory { agent, inventory } => self.coordinator.inventory(agent, &inventory, now),
+            Input::Accepted { agent, run, fragment, epoch } => self.coordinator.accepted(agent, run, fragment, epoch),
+            Input::Refused { agent, run, fragment, epoch, why } => self.coordinator.refused(agent, run, fragment, epoch, &why),
+            Input::Report { agent, report } => self.coordinator.reported(agent, report, now),
+            Input::Planned { run, outcome } => {
+                self.planning.remove(&run);
+                self.planned(run, outcome, step);
+            }
+            Input::FleetChanged => self.settle_soon(),
+            Input::Forget(agent) => self.options.planning.forget(agent),
+            Input::Stop => self.stopping = true,
+        }
+        // In the order of the inputs, so that what a step stores comes before what later inputs lead to.
+        self.translate(step);
+    }
+
+    fn submit(&mut self, submit: Submit, step: &mut Step) {
+        let Submit { submission, changes, key, answer } = submit;
+        let run = submission.run;
+        if let Some(known) = key.and_then(|key| self.keys.get(&key)) {
+            step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(Ok(known))))));
+            return;
+        }
+        let live = Live::new(&submission);
+        let new = live.record(&submission);
+        if let Err(error) = self.coordinator.submit(submission, clock::now()) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        if let Some(key) = key {
+            self.keys.put(key, run);
+        }
+        self.live.insert(run, live);
+        step.changes.extend(changes);
+        step.changes.push(Change::NewRun(Box::new(new)));
+        self.translate(step);
+        step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(Ok(run))))));
+    }
+
+    fn settle_soon(&mut self) {
+        self.replan_at.get_or_insert_with(|| tokio::time::Instant::now() + SETTLE);
+    }
+
+    /// Gives what is to be done to the carrier.
+    fn hand_on(&mut self, mut step: Step) {
+        self.translate(&mut step);
+        if step.is_empty() {
+            return;
+        }
+        let mut owned: HashMap<AgentId, u32> = HashMap::new();
+        if step.assigns {
+            for (_, entry) in self.coordinator.entries() {
+                for fragment in entry.fragments.values().filter(|f| !entry.fragment_ended(f)) {
+                    *owned.entry(fragment.agent).or_default() += 1;
+                }
+            }
+            step.effects.push(Effect::Owned(owned));
+        }
+        // It only fails when the carrier has given up, and then everything stops anyway.
+        let _ = self.steps.send(step);
+    }
+
+    fn store_learnt(&mut self) {
+        if let Some(change) = self.options.planning.learnt() {
+            let _ = self.steps.send(Step { changes: vec![change], ..Step::default() });
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The keys of the latest submissions. Older ones are in the store, where the API looks first.
+#[derive(Default)]
+struct RecentKeys {
+    runs: HashMap<[u8; 32], RunId>,
+    order: std::collections::VecDeque<[u8; 32]>,
+}
+
+impl RecentKeys {
+    const MOST: usize = 16_384;
+
+    fn get(&self, key: &[u8; 32]) -> Option<RunId> {
+        self.runs.get(key).copied()
+    }
+
+    fn put(&mut self, key: [u8; 32], run: RunId) {
+        self.runs.insert(key, run);
+        self.order.push_back(key);
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.runs.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Taking up, at start, the runs that had not ended.
+
+use super::Conductor;
+use super::live::Live;
+use super::steps::decode_tasks;
+use crate::clock;
+use crate::store::{Entry, Error};
+use eyot_coordinator::{Stored, Submission};
+use std::sync::Arc;
+
+/// Entries read at once.
+const PAGE: u32 = 5_000;
+
+impl Conductor {
+    pub(super) async fn restore(&mut self) -> Result<(), Error> {
+        let store = self.options.store.clone();
+        for agent in store.agents().await? {
+            self.coordinator.restore_heard(agent.id, agent.committed);
+        }
+        let mut count = 0;
+        for record in store.open_runs().await? {
+            let run = record.id;
+            let missing = |what| Error::Corrupt { what, source: None };
+            let workflow =
+                store.workflow(&record.namespace, &record.workflow, &record.version).await?.ok_or_else(|| missing("the workflow of a run"))?;
+            let inputs = store.run_inputs(run).await?.ok_or_else(|| missing("the inputs of a run"))?;
+            let submission =
+                Submission { run, workflow: workflow.workflow, inputs: Arc::new(inputs), created_at: record.created_at };
+            let mut live = Live::new(&submission);
+            live.state = record.state;
+            live.waiting_for = record.waiting_for;
+            let mut events = Vec::new();
+            loop {
+                let page = store.entries(run, live.last_entry, PAGE).await?;
+                let Some((last, _)) = page.last() else { break };
+                live.last_entry = *last;
+                for (_, entry) in page {
+                    if let Entry::Event { event, .. } = entry {
+                        live.count(&event);
+                        events.push(event);
+                    }
+                }
+            }
+            let mut fragments = Vec::new();
+            for row in store.fragments(run).await? {
+                let tasks = decode_tasks(&row.record);
+                live.fragments.insert(row.fragment, (row.agent, row.epoch));
+                live.owner.extend(tasks.iter().map(|task| (*task, row.fragment)));
+                fragments.push((row.fragment, row.agent, row.epoch, tasks));
+            }
+            let plan = store.run_plan(run).await?;
+            self.options.board.news(run, live.counts());
+            self.live.insert(run, live);
+            if let Err(error) = self.coordinator.restore(Stored { submission, plan, fragments, events }, clock::now()) {
+                // It ran under the version that stored it. It stays as it is, for that version or an operator.
+                tracing::error!(%run, error = %crate::chain(&error), "an unfinished run cannot be taken up");
+                self.live.remove(&run);
+                continue;
+            }
+            count += 1;
+        }
+        if count > 0 {
+            tracing::info!(runs = count, "took up unfinished runs");
+        }
+        Ok(())
+    }
+}

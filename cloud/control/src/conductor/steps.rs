@@ -1,0 +1,177 @@
+//! From the coordinator's commands to what is stored and sent.
+
+use super::carrier::{Effect, Step};
+use super::live::Live;
+use super::{Conductor, INLINE_PLAN, Input, Unplaced};
+use crate::clock;
+use crate::store::{Change, Entry, FragmentRow, Guard};
+use eyot_coordinator::{Change as Wanted, Command};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Outcome, Plan, RunId, RunOutcome, RunState, TaskIx};
+use std::sync::Arc;
+
+impl Conductor {
+    /// Takes every command that waits.
+    pub(super) fn translate(&mut self, step: &mut Step) {
+        while let Some(command) = self.coordinator.poll_command() {
+            match command {
+                Command::Commit(change) => self.want(change, step),
+                Command::Send { agent, message } => step.effects.push(Effect::Send { agent, message }),
+                Command::Plan { run } => self.plan(run, step),
+                Command::Ended { run, .. } => step.effects.push(Effect::Ended(run)),
+                Command::Alarm { agent, run, message } => {
+                    metrics::counter!("eyot_alarms_total").increment(1);
+                    tracing::error!(%agent, %run, message, "alarm");
+                }
+            }
+        }
+    }
+
+    fn want(&mut self, change: Wanted, step: &mut Step) {
+        match change {
+            Wanted::Event { run, event, agent, .. } => self.event(run, event, agent, step),
+            Wanted::Planned { run, plan } => {
+                step.changes.push(Change::SetPlan { run, plan: Arc::new(plan) });
+                self.set_state(run, RunState::Running, None, step);
+            }
+            Wanted::Assigned { run, fragment, agent, epoch, tasks } => self.assigned(run, fragment, agent, epoch, tasks, step),
+            Wanted::Heard { agent, through } => step.changes.push(Change::SetCommitted { agent, through }),
+            Wanted::Ended { run, outcome } => self.ended(run, outcome, step),
+        }
+    }
+
+    fn event(&mut self, run: RunId, event: Event, agent: Option<AgentId>, step: &mut Step) {
+        let Some(live) = self.live.get_mut(&run) else { return };
+        live.count(&event);
+        metrics::counter!("eyot_events_total", "kind" => kind(&event)).increment(1);
+        if let Some(agent) = agent {
+            if let Event::Started { path, epoch, .. } | Event::Ended { path, epoch, .. } = &event
+                && let Some((fragment, _)) = live.epoch_of(path.task).filter(|(_, current)| current == epoch)
+            {
+                step.guards.push(Guard::EpochHolds { run, fragment, epoch: *epoch });
+            }
+            self.options.planning.learn(&live.workflow, &event, agent);
+        }
+        let cancels = matches!(event, Event::CancelRequested { .. });
+        push_entry(live, run, Entry::Event { event, agent }, step);
+        if cancels {
+            self.set_state(run, RunState::Cancelling, None, step);
+        }
+    }
+
+    fn assigned(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, epoch: Epoch, tasks: Vec<TaskIx>, step: &mut Step) {
+        let Some(live) = self.live.get_mut(&run) else { return };
+        let at = clock::now();
+        if let Some((former, old)) = live.fragments.insert(fragment, (agent, epoch)) {
+            let reason = format!("epoch {} of fragment {} began", epoch.0, fragment.0);
+            push_entry(live, run, Entry::Superseded { fragment, epoch: old, agent: former, reason, at }, step);
+        }
+        live.owner.extend(tasks.iter().map(|task| (*task, fragment)));
+        let record = encode_tasks(&tasks);
+        push_entry(live, run, Entry::Assigned { fragment, epoch, agent, tasks, at }, step);
+        step.changes.push(Change::PutFragment(Box::new(FragmentRow { run, fragment, epoch, agent, record })));
+        step.assigns = true;
+    }
+
+    fn ended(&mut self, run: RunId, outcome: RunOutcome, step: &mut Step) {
+        let Some(live) = self.live.remove(&run) else { return };
+        let at = clock::now();
+        let keep = if outcome.state == RunState::Succeeded {
+            live.workflow.retention.succeeded.unwrap_or(self.options.keep_succeeded)
+        } else {
+            live.workflow.retention.failed.unwrap_or(self.options.keep_failed)
+        };
+        tracing::info!(%run, state = %outcome.state, "run ended");
+        let counts = live.counts();
+        step.changes.push(Change::EndRun { run, outcome: Box::new(outcome), counts, at, expires_at: at.after(keep) });
+        step.assigns = true;
+    }
+
+    fn set_state(&mut self, run: RunId, state: RunState, waiting_for: Option<String>, step: &mut Step) {
+        let Some(live) = self.live.get_mut(&run) else { return };
+        if live.state == state && live.waiting_for == waiting_for {
+            return;
+        }
+        live.state = state;
+        live.waiting_for.clone_from(&waiting_for);
+        step.changes.push(Change::SetRunState { run, state, waiting_for });
+        step.effects.push(Effect::News { run, counts: live.counts() });
+    }
+
+    /// Plans at once if that is quick, and beside the loop if it is not.
+    fn plan(&mut self, run: RunId, step: &mut Step) {
+        let Some(entry) = self.coordinator.entry(run) else { return };
+        let (workflow, inputs) = (Arc::clone(&entry.workflow), Arc::clone(&entry.inputs));
+        let fleet = self.options.fleet.snapshot();
+        if workflow.tasks.len() <= INLINE_PLAN {
+            let outcome = self.options.planning.plan(run, &workflow, &inputs, &fleet);
+            self.planned(run, outcome, step);
+            return;
+        }
+        if !self.planning.insert(run) {
+            // It is being planned. Whatever changed since is looked at if that plan fails.
+            return;
+        }
+        if self.live.get(&run).is_some_and(|live| live.last_entry == 0 && live.fragments.is_empty()) {
+            let waiting_for = Some("the plan is being made".to_owned());
+            self.set_state(run, RunState::Pending, waiting_for, step);
+        }
+        let (planning, own) = (Arc::clone(&self.options.planning), self.own.clone());
+        self.planners.spawn(async move {
+            let made = tokio::task::spawn_blocking(move || planning.plan(run, &workflow, &inputs, &fleet)).await;
+            let outcome = made.unwrap_or_else(|error| Err(Unplaced { why: format!("planning failed: {error}"), unplaceable: Vec::new() }));
+            if let Some(own) = own.upgrade() {
+                let _ = own.send(Input::Planned { run, outcome }).await;
+            }
+        });
+    }
+
+    pub(super) fn planned(&mut self, run: RunId, outcome: Result<Plan, Unplaced>, step: &mut Step) {
+        match outcome {
+            Ok(plan) => self.coordinator.planned(run, plan, clock::now()),
+            Err(unplaced) => {
+                self.coordinator.unplaceable(run, unplaced.why.clone());
+                self.set_state(run, RunState::Pending, Some(unplaced.why), step);
+            }
+        }
+    }
+}
+
+/// Numbers an entry, and says that it is news.
+fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut Step) {
+    let seq = live.last_entry + 1;
+    step.guards.push(Guard::LastEntry { run, seq: live.last_entry });
+    live.last_entry = seq;
+    match step.changes.last_mut() {
+        Some(Change::AppendEntries { run: last, entries, .. }) if *last == run => entries.push(entry),
+        _ => step.changes.push(Change::AppendEntries { run, first: seq, entries: vec![entry] }),
+    }
+    let counts = live.counts();
+    match step.effects.last_mut() {
+        Some(Effect::News { run: last, counts: known }) if *last == run => *known = counts,
+        _ => step.effects.push(Effect::News { run, counts }),
+    }
+}
+
+/// The tasks of a fragment as they are stored with it.
+pub(super) fn encode_tasks(tasks: &[TaskIx]) -> Vec<u8> {
+    tasks.iter().flat_map(|task| task.0.to_le_bytes()).collect()
+}
+
+pub(super) fn decode_tasks(bytes: &[u8]) -> Vec<TaskIx> {
+    bytes.chunks_exact(4).map(|four| TaskIx(u32::from_le_bytes([four[0], four[1], four[2], four[3]]))).collect()
+}
+
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Started { .. } => "started",
+        Event::Ended { retry_at: Some(_), .. } => "retrying",
+        Event::Ended { outcome: Outcome::Succeeded(_), .. } => "succeeded",
+        Event::Ended { .. } | Event::Failed { .. } => "failed",
+        Event::Skipped { .. } => "skipped",
+        Event::UpstreamFailed { .. } => "upstream-failed",
+        Event::Expanded { .. } => "expanded",
+        Event::Cancelled { .. } => "cancelled",
+        Event::CancelRequested { .. } => "cancel-requested",
+        Event::RunEnded { .. } => "run-ended",
+    }
+}

@@ -1,0 +1,21 @@
+//! Small things that are kept whole under a name.
+
+use super::{Error, Store};
+use sqlx::SqliteConnection;
+
+impl Store {
+    /// # Errors
+    /// When the database fails.
+    pub async fn document(&self, name: &'static str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(sqlx::query_scalar("SELECT value FROM documents WHERE name = ?").bind(name).fetch_optional(self.readers()).await?)
+    }
+}
+
+pub(super) async fn put(c: &mut SqliteConnection, name: &'static str, value: &[u8]) -> Result<(), Error> {
+    sqlx::query("INSERT INTO documents (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value.to_vec())
+        .execute(c)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! The SQL store: SQLite with a write-ahead log, synced at each commit, one writer that batches.
+//!
+//! Its unit is "commit these changes if these guards still hold" ([`Store::commit`]). Many requests become one
+//! transaction and one sync; each gets its own answer. Reads go to a pool of their own and never wait for the writer.
+
+mod agents;
+mod change;
+mod codec;
+mod components;
+mod credentials;
+mod documents;
+mod logs;
+mod retention;
+mod runs;
+mod schema;
+mod workflows;
+mod writer;
+
+pub use agents::AgentRecord;
+pub use change::{Change, Guard};
+pub use components::ComponentRecord;
+pub use credentials::{Invite, TokenRecord};
+pub use logs::{LINES_PER_RUN, LogRow};
+pub use runs::{Entry, FragmentRow, NewRun, RunFilter, RunRecord};
+pub use workflows::WorkflowRecord;
+
+use eyot_model::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Readers open at the same time.
+const READERS: u32 = 4;
+/// Requests that wait for the writer before more of them wait for a place.
+const QUEUE: usize = 4_096;
+
+/// Why the store did not do what it was asked. Cheap to clone: one failed sync fails many requests.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("the store at {path} cannot be opened")]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
+    #[error("the store at {path} has schema {found}, newer than the {known} that this version knows")]
+    TooNew { path: PathBuf, found: i64, known: i64 },
+    #[error("the store failed")]
+    Sql(#[source] Arc<sqlx::Error>),
+    #[error("{what} in the store cannot be read")]
+    Corrupt {
+        what: &'static str,
+        #[source]
+        source: Option<postcard::Error>,
+    },
+    #[error("the change is refused, because {0} does not hold")]
+    Guard(&'static str),
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Sql(Arc::new(source))
+    }
+}
+
+/// Handle to the store; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    readers: SqlitePool,
+    writer: mpsc::Sender<writer::Request>,
+    path: PathBuf,
+    done: Arc<tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>>,
+}
+
+impl Store {
+    /// Opens the database file, making it and bringing its schema up to date as needed.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written, is no database, or comes from a newer version.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source: sqlx::Error| Error::Open {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .pragma("cache_size", "-16384")
+            .pragma("trusted_schema", "OFF")
+            .disable_statement_logging();
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        schema::migrate(&mut connection, path).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(1)
+            .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
+            .await
+            .map_err(failed)?;
+        let (writer, requests) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(writer::run(connection, requests));
+        Ok(Self {
+            readers,
+            writer,
+            path: path.to_owned(),
+            done: Arc::new(tokio::sync::Mutex::new(Some(task))),
+        })
+    }
+
+    /// Makes all changes durable in one transaction, or none. Requests that wait at the same time share a sync.
+    ///
+    /// # Errors
+    /// [`Error::Guard`] when a guard does not hold (nothing was changed), any other when the disk or the database failed.
+    pub async fn commit(&self, guards: Vec<Guard>, changes: Vec<Change>) -> Result<(), Error> {
+        self.submit(guards, changes).await?.await.map_err(|_| Error::Closed)?
+    }
+
+    /// As [`Store::commit`], but comes back once the request has its place in the order of commits; the answer follows.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    pub async fn submit(&self, guards: Vec<Guard>, changes: Vec<Change>) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let (answer, committed) = oneshot::channel();
+        let request = writer::Request { guards, changes, answer };
+        self.writer.send(request).await.map_err(|_| Error::Closed)?;
+        Ok(committed)
+    }
+
+    /// Writes a consistent copy of the database to a new file.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub async fn copy_to(&self, file: &Path) -> Result<(), Error> {
+        let mut connection = SqliteConnectOptions::new().filename(&self.path).connect().await?;
+        sqlx::query("VACUUM INTO ?").bind(file.to_string_lossy().into_owned()).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Whether a read works at all, for the readiness probe.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Commits what is queued, then closes the file. Clones of this handle are refused afterwards.
+    pub async fn close(&self) {
+        let (answer, done) = oneshot::channel();
+        let last = writer::Request { guards: vec![], changes: vec![Change::Close], answer };
+        if self.writer.send(last).await.is_ok() {
+            let _ = done.await;
+        }
+        self.readers.close().await;
+        if let Some(task) = self.done.lock().await.take() {
+            let _ = task.await;
+        }
+    }
+
+    fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+}
+
+/// An instant as SQLite keeps it.
+fn micros(at: Timestamp) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+fn instant(micros: i64) -> Timestamp {
+    Timestamp(u64::try_from(micros).unwrap_or(0))
+}
+
+/// A 128-bit id as a sortable key.
+fn key(id: u128) -> Vec<u8> {
+    id.to_be_bytes().to_vec()
+}
+
+fn id128(bytes: &[u8], what: &'static str) -> Result<u128, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt { what, source: None })?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+fn digest(bytes: &[u8], what: &'static str) -> Result<eyot_model::Digest, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt { what, source: None })?;
+    Ok(eyot_model::Digest(bytes))
+}
+
+fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn uncount(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

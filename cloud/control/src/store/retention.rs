@@ -1,0 +1,113 @@
+//! What may go: ended runs whose time is over, and blobs that nothing names.
+
+use super::{Error, Store, digest, id128, key, micros};
+use eyot_model::{AgentId, Digest, RunId, Timestamp};
+use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
+
+impl Store {
+    /// Ended runs whose time is over, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expired_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<RunId>, Error> {
+        let rows: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT id FROM runs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?")
+                .bind(micros(now))
+                .bind(i64::from(limit))
+                .fetch_all(self.readers())
+                .await?;
+        rows.iter().map(|id| Ok(RunId(id128(id, "the id of a run")?))).collect()
+    }
+
+    /// Every blob that something stored names, and every upload noted at or after `uploaded_since`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn named_blobs(&self, uploaded_since: Timestamp) -> Result<BTreeSet<Digest>, Error> {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT digest FROM components UNION SELECT digest FROM workflow_blobs UNION SELECT digest FROM run_blobs
+             UNION SELECT digest FROM uploads WHERE at >= ?",
+        )
+        .bind(micros(uploaded_since))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|bytes| digest(bytes, "the digest of a blob")).collect()
+    }
+
+    /// Whether a run that the agent works on, and that has not ended, names the blob: as an input, a component, a
+    /// literal of its workflow, or an output of one of its tasks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn agent_may_read(&self, agent: AgentId, blob: &Digest) -> Result<bool, Error> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM fragments f JOIN runs r ON r.id = f.run AND r.ended_at IS NULL
+             WHERE f.agent = ?1 AND (
+                EXISTS (SELECT 1 FROM run_blobs b WHERE b.run = r.id AND b.digest = ?2)
+                OR EXISTS (SELECT 1 FROM workflow_blobs w WHERE w.namespace = r.namespace AND w.name = r.workflow
+                           AND w.version = r.version AND w.digest = ?2)) LIMIT 1",
+        )
+        .bind(key(agent.0))
+        .bind(blob.0.to_vec())
+        .fetch_optional(self.readers())
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether the agent owns a part of some run that has not ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn agent_has_work(&self, agent: AgentId) -> Result<bool, Error> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM fragments f JOIN runs r ON r.id = f.run AND r.ended_at IS NULL WHERE f.agent = ? LIMIT 1",
+        )
+        .bind(key(agent.0))
+        .fetch_optional(self.readers())
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether the agent owns or owned a part of the run.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn agent_knows_run(&self, agent: AgentId, run: RunId) -> Result<bool, Error> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM fragments WHERE run = ? AND agent = ? LIMIT 1")
+            .bind(key(run.0))
+            .bind(key(agent.0))
+            .fetch_optional(self.readers())
+            .await?;
+        Ok(found.is_some())
+    }
+}
+
+pub(super) async fn note_upload(c: &mut SqliteConnection, digest: &Digest, at: Timestamp) -> Result<(), Error> {
+    sqlx::query("INSERT INTO uploads (digest, at) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET at = excluded.at")
+        .bind(digest.0.to_vec())
+        .bind(micros(at))
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn forget(c: &mut SqliteConnection, before: Timestamp, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("DELETE FROM uploads WHERE at < ?").bind(micros(before)).execute(&mut *c).await?;
+    sqlx::query("DELETE FROM idempotency WHERE made_at < ? AND run NOT IN (SELECT id FROM runs)")
+        .bind(micros(before))
+        .execute(&mut *c)
+        .await?;
+    sqlx::query("DELETE FROM invites WHERE expires_at < ?").bind(micros(now)).execute(c).await?;
+    Ok(())
+}
+
+pub(super) async fn drop_unused_texts(c: &mut SqliteConnection) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM workflows WHERE direct = 1 AND NOT EXISTS (SELECT 1 FROM runs
+         WHERE runs.namespace = workflows.namespace AND runs.workflow = workflows.name AND runs.version = workflows.version)",
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,357 @@
+//! Runs, their entries (the events, and what the control plane itself did), and their fragments.
+
+use super::{Error, Store, codec, count, digest, id128, instant, key, micros, uncount};
+use eyot_model::{
+    AgentId, Digest, Epoch, Event, FragmentId, Inputs, Outcome, Plan, RunId, RunOutcome, RunState, State, TaskIx, Timestamp, Value,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One entry of a run's history. Appended to only: the encoding is the variant's number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Entry {
+    /// A fact of the run, and who said so; None for the control plane itself.
+    Event { event: Event, agent: Option<AgentId> },
+    Assigned { fragment: FragmentId, epoch: Epoch, agent: AgentId, tasks: Vec<TaskIx>, at: Timestamp },
+    Superseded { fragment: FragmentId, epoch: Epoch, agent: AgentId, reason: String, at: Timestamp },
+}
+
+impl Entry {
+    /// The blobs that the entry names: while its run is kept, so are they.
+    fn blobs(&self, found: &mut BTreeSet<Digest>) {
+        let mut values = |values: &BTreeMap<String, Value>| values.values().for_each(|v| v.for_each_blob(&mut |b| drop(found.insert(b.digest))));
+        match self {
+            Self::Event { event: Event::Ended { outcome: Outcome::Succeeded(outputs), .. }, .. } => values(outputs),
+            Self::Event { event: Event::RunEnded { outcome, .. }, .. } => values(&outcome.outputs),
+            Self::Event { .. } | Self::Assigned { .. } | Self::Superseded { .. } => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    pub id: RunId,
+    pub namespace: String,
+    pub workflow: String,
+    pub version: String,
+    pub created_at: Timestamp,
+    pub inputs: std::sync::Arc<Inputs>,
+}
+
+/// A run as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    pub id: RunId,
+    pub namespace: String,
+    pub workflow: String,
+    pub version: String,
+    pub state: RunState,
+    pub created_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub waiting_for: Option<String>,
+    /// Task instances by state, once the run has ended.
+    pub counts: BTreeMap<State, u32>,
+    pub outcome: Option<RunOutcome>,
+}
+
+/// An assignment as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FragmentRow {
+    pub run: RunId,
+    pub fragment: FragmentId,
+    pub epoch: Epoch,
+    pub agent: AgentId,
+    /// What the coordinator keeps of it beyond that; its own encoding.
+    pub record: Vec<u8>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    pub state: Option<RunState>,
+    /// Only runs older than this one.
+    pub after: Option<RunId>,
+    pub limit: u32,
+}
+
+const COLUMNS: &str = "id, namespace, workflow, version, state, created_at, ended_at, waiting_for, counts, outcome";
+
+fn record(row: &SqliteRow) -> Result<RunRecord, Error> {
+    let state: String = row.try_get(4)?;
+    let counts: String = row.try_get(8)?;
+    let outcome: Option<Vec<u8>> = row.try_get(9)?;
+    Ok(RunRecord {
+        id: RunId(id128(row.try_get(0)?, "the id of a run")?),
+        namespace: row.try_get(1)?,
+        workflow: row.try_get(2)?,
+        version: row.try_get(3)?,
+        state: parse_state(&state)?,
+        created_at: instant(row.try_get(5)?),
+        ended_at: row.try_get::<Option<i64>, _>(6)?.map(instant),
+        waiting_for: row.try_get(7)?,
+        counts: serde_json::from_str(&counts).map_err(|_| Error::Corrupt { what: "the counts of a run", source: None })?,
+        outcome: outcome.map(|bytes| codec::decode(&bytes, "the outcome of a run")).transpose()?,
+    })
+}
+
+fn parse_state(text: &str) -> Result<RunState, Error> {
+    use RunState::{Cancelled, Cancelling, Failed, Pending, Running, Succeeded};
+    [Pending, Running, Cancelling, Succeeded, Failed, Cancelled]
+        .into_iter()
+        .find(|s| s.as_str() == text)
+        .ok_or(Error::Corrupt { what: "the state of a run", source: None })
+}
+
+impl Store {
+    /// # Errors
+    /// When the database fails.
+    pub async fn run(&self, run: RunId) -> Result<Option<RunRecord>, Error> {
+        let sql = AssertSqlSafe(format!("SELECT {COLUMNS} FROM runs WHERE id = ?"));
+        let row = sqlx::query(sql).bind(key(run.0)).fetch_optional(self.readers()).await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>, Error> {
+        let sql = AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM runs WHERE id < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3"
+        ));
+        let rows = sqlx::query(sql)
+            .bind(key(filter.after.map_or(u128::MAX, |run| run.0)))
+            .bind(filter.state.map(RunState::as_str))
+            .bind(i64::from(filter.limit))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// Every run that has not ended, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_runs(&self) -> Result<Vec<RunRecord>, Error> {
+        let sql = AssertSqlSafe(format!("SELECT {COLUMNS} FROM runs WHERE ended_at IS NULL ORDER BY id"));
+        sqlx::query(sql).fetch_all(self.readers()).await?.iter().map(record).collect()
+    }
+
+    /// Number of runs in each state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_runs(&self) -> Result<Vec<(String, u64)>, Error> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count(*) FROM runs GROUP BY state").fetch_all(self.readers()).await?;
+        Ok(rows.into_iter().map(|(state, n)| (state, uncount(n))).collect())
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_inputs(&self, run: RunId) -> Result<Option<Inputs>, Error> {
+        let bytes: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT inputs FROM runs WHERE id = ?").bind(key(run.0)).fetch_optional(self.readers()).await?;
+        bytes.map(|bytes| codec::decode(&bytes, "the inputs of a run")).transpose()
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_plan(&self, run: RunId) -> Result<Option<Plan>, Error> {
+        let bytes: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("SELECT plan FROM runs WHERE id = ?").bind(key(run.0)).fetch_optional(self.readers()).await?;
+        bytes.flatten().map(|bytes| codec::decode(&bytes, "the plan of a run")).transpose()
+    }
+
+    /// Entries after `seq`, in order, with their numbers; at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn entries(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<(u64, Entry)>, Error> {
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT seq, entry FROM run_entries WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?")
+            .bind(key(run.0))
+            .bind(count(after))
+            .bind(i64::from(limit))
+            .fetch_all(self.readers())
+            .await?;
+        rows.into_iter().map(|(seq, bytes)| Ok((uncount(seq), codec::decode(&bytes, "an entry of a run")?))).collect()
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn fragments(&self, run: RunId) -> Result<Vec<FragmentRow>, Error> {
+        let rows: Vec<(i64, i64, Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT fragment, epoch, agent, record FROM fragments WHERE run = ? ORDER BY fragment")
+                .bind(key(run.0))
+                .fetch_all(self.readers())
+                .await?;
+        rows.into_iter()
+            .map(|(fragment, epoch, agent, record)| {
+                Ok(FragmentRow {
+                    run,
+                    fragment: FragmentId(u32::try_from(fragment).unwrap_or(u32::MAX)),
+                    epoch: Epoch(uncount(epoch)),
+                    agent: AgentId(id128(&agent, "the agent of a fragment")?),
+                    record,
+                })
+            })
+            .collect()
+    }
+
+    /// The run that a request with this key made, and the digest of that request.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_of_key(&self, hash: &[u8; 32]) -> Result<Option<(RunId, Digest)>, Error> {
+        let row: Option<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT run, request FROM idempotency WHERE key = ?").bind(hash.to_vec()).fetch_optional(self.readers()).await?;
+        row.map(|(run, request)| Ok((RunId(id128(&run, "an idempotency key")?), digest(&request, "an idempotency key")?))).transpose()
+    }
+}
+
+pub(super) async fn epoch_holds(c: &mut SqliteConnection, run: RunId, fragment: FragmentId, epoch: Epoch) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT epoch FROM fragments WHERE run = ? AND fragment = ?")
+        .bind(key(run.0))
+        .bind(i64::from(fragment.0))
+        .fetch_optional(c)
+        .await?;
+    Ok(found == Some(count(epoch.0)))
+}
+
+pub(super) async fn is_open(c: &mut SqliteConnection, run: RunId) -> Result<bool, Error> {
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ? AND ended_at IS NULL").bind(key(run.0)).fetch_optional(c).await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn last_entry_is(c: &mut SqliteConnection, run: RunId, seq: u64) -> Result<bool, Error> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM run_entries WHERE run = ?").bind(key(run.0)).fetch_one(c).await?;
+    Ok(last.map_or(0, uncount) == seq)
+}
+
+pub(super) async fn key_unused(c: &mut SqliteConnection, hash: &[u8; 32]) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM idempotency WHERE key = ?").bind(hash.to_vec()).fetch_optional(c).await?;
+    Ok(found.is_none())
+}
+
+pub(super) async fn insert(c: &mut SqliteConnection, run: &NewRun) -> Result<(), Error> {
+    sqlx::query("INSERT INTO runs (id, namespace, workflow, version, state, created_at, inputs) VALUES (?, ?, ?, ?, 'pending', ?, ?)")
+        .bind(key(run.id.0))
+        .bind(run.namespace.clone())
+        .bind(run.workflow.clone())
+        .bind(run.version.clone())
+        .bind(micros(run.created_at))
+        .bind(codec::encode(&*run.inputs, "the inputs of a run")?)
+        .execute(&mut *c)
+        .await?;
+    let mut blobs = BTreeSet::new();
+    run.inputs.values().for_each(|v| v.for_each_blob(&mut |b| drop(blobs.insert(b.digest))));
+    pin_all(c, run.id, blobs).await
+}
+
+pub(super) async fn set_state(c: &mut SqliteConnection, run: RunId, state: RunState, waiting_for: Option<&str>) -> Result<(), Error> {
+    sqlx::query("UPDATE runs SET state = ?, waiting_for = ? WHERE id = ? AND ended_at IS NULL")
+        .bind(state.as_str())
+        .bind(waiting_for.map(str::to_owned))
+        .bind(key(run.0))
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn set_plan(c: &mut SqliteConnection, run: RunId, plan: &Plan) -> Result<(), Error> {
+    sqlx::query("UPDATE runs SET plan = ? WHERE id = ?").bind(codec::encode(plan, "the plan of a run")?).bind(key(run.0)).execute(c).await?;
+    Ok(())
+}
+
+pub(super) async fn end(
+    c: &mut SqliteConnection,
+    run: RunId,
+    outcome: &RunOutcome,
+    counts: &BTreeMap<State, u32>,
+    at: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), Error> {
+    let counts = serde_json::to_string(counts).map_err(|_| Error::Corrupt { what: "the counts of a run", source: None })?;
+    sqlx::query(
+        "UPDATE runs SET state = ?, outcome = ?, counts = ?, ended_at = ?, expires_at = ?, waiting_for = NULL WHERE id = ? AND ended_at IS NULL",
+    )
+    .bind(outcome.state.as_str())
+    .bind(codec::encode(outcome, "the outcome of a run")?)
+    .bind(counts)
+    .bind(micros(at))
+    .bind(micros(expires_at))
+    .bind(key(run.0))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn append(c: &mut SqliteConnection, run: RunId, first: u64, entries: &[Entry]) -> Result<(), Error> {
+    let mut blobs = BTreeSet::new();
+    for (seq, entry) in (first..).zip(entries) {
+        entry.blobs(&mut blobs);
+        sqlx::query("INSERT INTO run_entries (run, seq, entry) VALUES (?, ?, ?)")
+            .bind(key(run.0))
+            .bind(count(seq))
+            .bind(codec::encode(entry, "an entry of a run")?)
+            .execute(&mut *c)
+            .await?;
+    }
+    pin_all(c, run, blobs).await
+}
+
+pub(super) async fn pin(c: &mut SqliteConnection, run: RunId, digests: &[Digest]) -> Result<(), Error> {
+    pin_all(c, run, digests.iter().copied()).await
+}
+
+async fn pin_all(c: &mut SqliteConnection, run: RunId, digests: impl IntoIterator<Item = Digest> + Send) -> Result<(), Error> {
+    let digests: Vec<Digest> = digests.into_iter().collect();
+    for digest in digests {
+        sqlx::query("INSERT OR IGNORE INTO run_blobs (run, digest) VALUES (?, ?)")
+            .bind(key(run.0))
+            .bind(digest.0.to_vec())
+            .execute(&mut *c)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn put_fragment(c: &mut SqliteConnection, row: &FragmentRow) -> Result<(), Error> {
+    // An epoch never goes back, whatever is asked.
+    sqlx::query(
+        "INSERT INTO fragments (run, fragment, epoch, agent, record) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (run, fragment) DO UPDATE SET epoch = excluded.epoch, agent = excluded.agent, record = excluded.record
+         WHERE excluded.epoch >= fragments.epoch",
+    )
+    .bind(key(row.run.0))
+    .bind(i64::from(row.fragment.0))
+    .bind(count(row.epoch.0))
+    .bind(key(row.agent.0))
+    .bind(row.record.clone())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn drop_fragments(c: &mut SqliteConnection, run: RunId) -> Result<(), Error> {
+    sqlx::query("DELETE FROM fragments WHERE run = ?").bind(key(run.0)).execute(c).await?;
+    Ok(())
+}
+
+pub(super) async fn delete(c: &mut SqliteConnection, run: RunId) -> Result<(), Error> {
+    sqlx::query("DELETE FROM runs WHERE id = ?").bind(key(run.0)).execute(c).await?;
+    Ok(())
+}
+
+pub(super) async fn remember_key(c: &mut SqliteConnection, hash: &[u8; 32], run: RunId, request: &Digest, at: Timestamp) -> Result<(), Error> {
+    sqlx::query("INSERT INTO idempotency (key, run, request, made_at) VALUES (?, ?, ?, ?)")
+        .bind(hash.to_vec())
+        .bind(key(run.0))
+        .bind(request.0.to_vec())
+        .bind(micros(at))
+        .execute(c)
+        .await?;
+    Ok(())
+}

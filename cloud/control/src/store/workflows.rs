@@ -1,0 +1,138 @@
+//! Stored workflow versions.
+
+use super::{Error, Store, codec, digest, instant, micros};
+use eyot_model::{BlobRef, Digest, Template, Timestamp, Workflow};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A version of a workflow, with the text that it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkflowRecord {
+    pub workflow: Arc<Workflow>,
+    /// Of the text and of the files that it names.
+    pub digest: Digest,
+    pub text: String,
+    pub stored_at: Timestamp,
+    /// It came as a text with a run: not listed, and gone with the last run of it.
+    pub direct: bool,
+}
+
+fn record(row: &SqliteRow) -> Result<WorkflowRecord, Error> {
+    let spec: Vec<u8> = row.try_get(2)?;
+    Ok(WorkflowRecord {
+        digest: digest(row.try_get(0)?, "the digest of a workflow")?,
+        text: row.try_get(1)?,
+        workflow: Arc::new(codec::decode(&spec, "a workflow")?),
+        stored_at: instant(row.try_get(3)?),
+        direct: row.try_get::<i64, _>(4)? != 0,
+    })
+}
+
+impl Store {
+    /// # Errors
+    /// When the database fails.
+    pub async fn workflow(&self, namespace: &str, name: &str, version: &str) -> Result<Option<WorkflowRecord>, Error> {
+        let row = sqlx::query(
+            "SELECT digest, text, spec, stored_at, direct FROM workflows WHERE namespace = ? AND name = ? AND version = ?",
+        )
+        .bind(namespace.to_owned())
+        .bind(name.to_owned())
+        .bind(version.to_owned())
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// The version that was stored last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_workflow(&self, namespace: &str, name: &str) -> Result<Option<WorkflowRecord>, Error> {
+        let row = sqlx::query(
+            "SELECT digest, text, spec, stored_at, direct FROM workflows WHERE namespace = ? AND name = ? AND direct = 0
+             ORDER BY stored_at DESC, rowid DESC LIMIT 1",
+        )
+        .bind(namespace.to_owned())
+        .bind(name.to_owned())
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// Listed versions, by namespace and name, newest first within a name: at most `limit` after the `skip` first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn workflows(&self, skip: u32, limit: u32) -> Result<Vec<WorkflowRecord>, Error> {
+        let rows = sqlx::query(
+            "SELECT digest, text, spec, stored_at, direct FROM workflows WHERE direct = 0
+             ORDER BY namespace, name, stored_at DESC, rowid DESC LIMIT ? OFFSET ?",
+        )
+        .bind(i64::from(limit))
+        .bind(i64::from(skip))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(record).collect()
+    }
+}
+
+pub(super) async fn unchanged(c: &mut SqliteConnection, namespace: &str, name: &str, version: &str, digest: &Digest) -> Result<bool, Error> {
+    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM workflows WHERE namespace = ? AND name = ? AND version = ?")
+        .bind(namespace.to_owned())
+        .bind(name.to_owned())
+        .bind(version.to_owned())
+        .fetch_optional(c)
+        .await?;
+    Ok(found.is_none_or(|found| found == digest.0))
+}
+
+/// What is stored stays; only a version that came with a run becomes a listed one when it is stored for itself.
+pub(super) async fn put(c: &mut SqliteConnection, record: &WorkflowRecord) -> Result<(), Error> {
+    let workflow = &*record.workflow;
+    sqlx::query(
+        "INSERT INTO workflows (namespace, name, version, digest, text, spec, tasks, stored_at, direct) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (namespace, name, version) DO UPDATE SET direct = min(workflows.direct, excluded.direct)",
+    )
+    .bind(workflow.namespace.clone())
+    .bind(workflow.name.clone())
+    .bind(workflow.version.clone())
+    .bind(record.digest.0.to_vec())
+    .bind(record.text.clone())
+    .bind(codec::encode(workflow, "a workflow")?)
+    .bind(i64::try_from(workflow.tasks.len()).unwrap_or(i64::MAX))
+    .bind(micros(record.stored_at))
+    .bind(i64::from(record.direct))
+    .execute(&mut *c)
+    .await?;
+    for digest in named_blobs(workflow) {
+        sqlx::query("INSERT OR IGNORE INTO workflow_blobs (namespace, name, version, digest) VALUES (?, ?, ?, ?)")
+            .bind(workflow.namespace.clone())
+            .bind(workflow.name.clone())
+            .bind(workflow.version.clone())
+            .bind(digest.0.to_vec())
+            .execute(&mut *c)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Components, and blobs that literals name.
+fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
+    let mut found: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
+    let mut visit = |blob: &BlobRef| drop(found.insert(blob.digest));
+    workflow.inputs.values().filter_map(|input| input.default.as_ref()).for_each(|v| v.for_each_blob(&mut visit));
+    let templates = workflow.tasks.iter().flat_map(|task| task.with.values().chain(task.for_each.iter().map(|each| &each.items)));
+    templates.chain(workflow.outputs.values()).for_each(|t| literal_blobs(t, &mut visit));
+    found
+}
+
+fn literal_blobs(template: &Template, visit: &mut dyn FnMut(&BlobRef)) {
+    match template {
+        Template::Literal(value) => value.for_each_blob(visit),
+        Template::List(list) => list.iter().for_each(|t| literal_blobs(t, visit)),
+        Template::Map(map) => map.values().for_each(|t| literal_blobs(t, visit)),
+        Template::Expr(_) | Template::Text(_) => {}
+    }
+}
