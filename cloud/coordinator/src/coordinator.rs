@@ -203,14 +203,20 @@ impl Coordinator {
                             news.entry(fragment).or_default().push(event.clone());
                         }
                     }
+                    // The end is one transaction with the last event: no crash leaves a run that is over and not ended.
+                    let over = if let Event::RunEnded { outcome, .. } = &event { Some(outcome.clone()) } else { None };
                     self.commands.push_back(Command::Commit(Change::Event {
                         run,
                         seq,
                         event,
                         agent: from,
                     }));
+                    if let Some(outcome) = over {
+                        ended = Some(outcome.clone());
+                        self.commands.push_back(Command::Commit(Change::Ended { run, outcome }));
+                    }
                 }
-                Step::Finished(outcome) => ended = Some(outcome),
+                Step::Finished(_) => {}
                 // The coordinator owns only tasks that never run, so nothing is ready here and nothing is to be stopped.
                 Step::Ready(_) | Step::Stop { .. } => {}
             }
@@ -235,10 +241,6 @@ impl Coordinator {
             let agents: BTreeSet<AgentId> = entry.agents();
             self.runs.remove(&run);
             self.timers.remove(&run);
-            self.commands.push_back(Command::Commit(Change::Ended {
-                run,
-                outcome: outcome.clone(),
-            }));
             for agent in agents {
                 self.commands.push_back(Command::Send {
                     agent,
