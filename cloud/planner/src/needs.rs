@@ -1,0 +1,317 @@
+//! Hard needs: which agents can run a task at all, and in words why the others cannot. Tasks with the same needs are one
+//! class, and are looked at once.
+
+use crate::error::Error;
+use crate::fleet::{AgentIx, Candidate, Fleet};
+use crate::graph::Node;
+use crate::parsed;
+use crate::schedule::{Eligible, Standing};
+use crate::words;
+use eyot_expr::{EvaluateError, EvaluateErrorKind, Program, Reference, Scope};
+use eyot_model::{AgentProfile, Grant, LinkState, Refusal, Resources, Task, Value, Want, Workflow};
+use std::collections::BTreeMap;
+
+/// Bit of [`Eligible::preference`]: `placement.prefer` holds.
+pub(crate) const BY_EXPRESSION: u8 = 1;
+/// Bit of [`Eligible::preference`]: a GPU is preferred, and it has one.
+pub(crate) const BY_GPU: u8 = 2;
+
+/// Agents named in one refusal.
+const NAMED: usize = 3;
+/// Reasons told apart for one task.
+const REASONS: usize = 6;
+
+/// Tasks with the same hard needs and preferences.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) eligible: Vec<Eligible>,
+    /// Most frequent reason first.
+    pub(crate) refusals: Vec<Refusal>,
+    /// Over the eligible agents.
+    pub(crate) mean_inverse_speed: f64,
+    pub(crate) mean_lanes: f64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Classes {
+    pub(crate) classes: Vec<Class>,
+    of: Vec<u32>,
+}
+
+impl Classes {
+    pub(crate) fn of(&self, node: Node) -> &Class {
+        &self.classes[self.of[node as usize] as usize]
+    }
+
+    /// Classes of all open tasks. `lanes` is how many attempts of the run each agent runs side by side.
+    ///
+    /// # Errors
+    /// When an expression cannot be parsed, or fails for another reason than a label that an agent does not have.
+    pub(crate) fn new(workflow: &Workflow, fleet: &Fleet<'_>, lanes: &[u32], inputs: &Value, standing: &[Standing]) -> Result<Self, Error> {
+        let described: Vec<Value> = fleet.candidates.iter().map(|c| describe(c.profile)).collect();
+        let scopes: Vec<Scope<'_>> = described
+            .iter()
+            .map(|agent| {
+                let mut scope = Scope::new();
+                scope.bind_ref("agent", agent).bind_ref("inputs", inputs);
+                scope
+            })
+            .collect();
+        let mut known: BTreeMap<_, u32> = BTreeMap::new();
+        let mut this = Self {
+            classes: Vec::new(),
+            of: vec![0; workflow.tasks.len()],
+        };
+        for (n, task) in workflow.tasks.iter().enumerate() {
+            if standing[n] != Standing::Open {
+                continue;
+            }
+            let key = (
+                task.placement.require.as_ref(),
+                task.placement.prefer.as_ref(),
+                task.resources.cpu_millis,
+                task.resources.memory_bytes,
+                task.resources.gpu as u8,
+                task.grants.contains(&Grant::Inference),
+            );
+            this.of[n] = match known.get(&key) {
+                Some(class) => *class,
+                None => {
+                    let class = u32::try_from(this.classes.len()).unwrap_or(u32::MAX);
+                    this.classes.push(Class::new(task, fleet, lanes, &scopes)?);
+                    known.insert(key, class);
+                    class
+                }
+            };
+        }
+        Ok(this)
+    }
+}
+
+impl Class {
+    fn new(task: &Task, fleet: &Fleet<'_>, lanes: &[u32], scopes: &[Scope<'_>]) -> Result<Self, Error> {
+        let require = task
+            .placement
+            .require
+            .as_ref()
+            .map(|e| parsed(e, task, "placement.where"))
+            .transpose()?;
+        let prefer = task
+            .placement
+            .prefer
+            .as_ref()
+            .map(|e| parsed(e, task, "placement.prefer"))
+            .transpose()?;
+        let mut eligible = Vec::new();
+        let mut refused: BTreeMap<String, (Vec<AgentIx>, u32)> = BTreeMap::new();
+        for (agent, (candidate, scope)) in (0..).zip(fleet.candidates.iter().zip(scopes)) {
+            let unmet = match unavailable(candidate).or_else(|| lacks(task, candidate.profile)) {
+                Some(reason) => Some(reason),
+                None => match &require {
+                    Some(program) => unmet(program, candidate.profile, scope).map_err(|e| expression(task, "placement.where", e))?,
+                    None => None,
+                },
+            };
+            if let Some(reason) = unmet {
+                let (agents, count) = refused.entry(reason).or_default();
+                *count += 1;
+                if agents.len() < NAMED {
+                    agents.push(agent);
+                }
+                continue;
+            }
+            let mut preference = 0;
+            if let Some(program) = &prefer
+                && preferred(program, scope).map_err(|e| expression(task, "placement.prefer", e))?
+            {
+                preference |= BY_EXPRESSION;
+            }
+            if task.resources.gpu == Want::Preferred && candidate.profile.capacity.gpus > 0 {
+                preference |= BY_GPU;
+            }
+            let width = width(
+                &task.resources,
+                candidate.profile,
+                fleet.lanes[agent as usize],
+                lanes[agent as usize],
+            );
+            eligible.push(Eligible { agent, width, preference });
+        }
+        let mean = |figure: &dyn Fn(&Eligible) -> f64| {
+            #[allow(clippy::cast_precision_loss)] // a count of agents
+            let count = eligible.len().max(1) as f64;
+            eligible.iter().map(figure).sum::<f64>() / count
+        };
+        Ok(Self {
+            mean_inverse_speed: mean(&|e| fleet.inverse_speed[e.agent as usize]),
+            mean_lanes: mean(&|e| f64::from((lanes[e.agent as usize] / e.width).max(1))),
+            refusals: grouped(refused, fleet),
+            eligible,
+        })
+    }
+}
+
+fn grouped(refused: BTreeMap<String, (Vec<AgentIx>, u32)>, fleet: &Fleet<'_>) -> Vec<Refusal> {
+    let mut refusals: Vec<Refusal> = refused
+        .into_iter()
+        .map(|(reason, (agents, count))| Refusal {
+            reason,
+            agents: agents.into_iter().map(|a| fleet.id(a)).collect(),
+            count,
+        })
+        .collect();
+    refusals.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.reason.cmp(&b.reason)));
+    if refusals.len() > REASONS {
+        let rest = refusals.split_off(REASONS - 1);
+        refusals.push(Refusal {
+            reason: format!("{} other reasons, such as: {}", rest.len(), rest[0].reason),
+            agents: rest.iter().flat_map(|r| &r.agents).take(NAMED).copied().collect(),
+            count: rest.iter().map(|r| r.count).sum(),
+        });
+    }
+    refusals
+}
+
+fn unavailable(candidate: &Candidate<'_>) -> Option<String> {
+    match candidate.link {
+        LinkState::Connected if candidate.draining => Some("is draining and takes no new work".to_owned()),
+        LinkState::Connected => None,
+        LinkState::Suspect => Some("misses heart-beats".to_owned()),
+        LinkState::Disconnected => Some("is not connected".to_owned()),
+    }
+}
+
+/// What an agent does not have of capabilities and capacity.
+fn lacks(task: &Task, profile: &AgentProfile) -> Option<String> {
+    let (needs, has) = (&task.resources, &profile.capacity);
+    if task.grants.contains(&Grant::Inference) && !profile.capabilities.contains("inference") {
+        return Some("capability `inference` is missing".to_owned());
+    }
+    if needs.gpu == Want::Required && has.gpus == 0 {
+        return Some("needs a GPU, has none".to_owned());
+    }
+    if needs.cpu_millis > has.cpu_millis {
+        return Some(format!(
+            "needs {}, has {}",
+            words::cpu(needs.cpu_millis),
+            words::cpu(has.cpu_millis)
+        ));
+    }
+    if needs.memory_bytes > has.memory_bytes {
+        let (needs, has) = (words::memory(needs.memory_bytes), words::memory(has.memory_bytes));
+        return Some(format!("needs {needs} of memory, has {has}"));
+    }
+    None
+}
+
+/// Lanes of `lanes` that one attempt takes, by whichever of CPU and memory it takes the greater share of. `all` is what
+/// the agent has, `lanes` what the run may use of it.
+fn width(needs: &Resources, profile: &AgentProfile, all: u32, lanes: u32) -> u32 {
+    let memory = u128::from(needs.memory_bytes) * u128::from(all);
+    let by_memory = u32::try_from(memory.div_ceil(u128::from(profile.capacity.memory_bytes.max(1)))).unwrap_or(all);
+    let of_all = needs.cpu_millis.div_ceil(1_000).max(by_memory).clamp(1, all);
+    (of_all * lanes).div_ceil(all).clamp(1, lanes)
+}
+
+/// `agent` in placement expressions. An agent without a site has no such field.
+fn describe(profile: &AgentProfile) -> Value {
+    let labels = profile.labels.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
+    let capabilities = profile.capabilities.iter().map(|c| Value::from(c.as_str())).collect();
+    let mut map = BTreeMap::from([
+        ("name".to_owned(), Value::from(profile.name.as_str())),
+        ("labels".to_owned(), Value::Map(labels)),
+        ("capabilities".to_owned(), Value::List(capabilities)),
+        ("platform".to_owned(), Value::from(profile.platform.as_str())),
+    ]);
+    if let Some(site) = &profile.site {
+        map.insert("site".to_owned(), Value::from(site.as_str()));
+    }
+    Value::Map(map)
+}
+
+/// What an agent does not have, if that is why the evaluation failed.
+fn absent(error: &EvaluateError) -> Option<String> {
+    let EvaluateErrorKind::MissingField { path, field, .. } = &error.kind else {
+        return None;
+    };
+    match (path.as_str(), field.as_str()) {
+        ("agent.labels", label) => Some(format!("label `{}` is missing", shorten(label))),
+        ("agent", "site") => Some("it has no site".to_owned()),
+        _ => None,
+    }
+}
+
+fn unmet(program: &Program, profile: &AgentProfile, scope: &Scope<'_>) -> Result<Option<String>, EvaluateError> {
+    let cause = match program.evaluate_bool(scope) {
+        Ok(true) => return Ok(None),
+        Ok(false) => {
+            let found: Vec<String> = program.references().iter().filter_map(|r| state_of(r, profile)).take(3).collect();
+            found.join(", ")
+        }
+        Err(error) => absent(&error).ok_or(error)?,
+    };
+    let source = shorten(program.source());
+    Ok(Some(if cause.is_empty() {
+        format!("`placement.where` is `{source}`, which is false for it")
+    } else {
+        format!("{cause}, `placement.where` is `{source}`")
+    }))
+}
+
+/// What an agent has under a name of the condition that it does not meet.
+fn state_of(reference: &Reference, profile: &AgentProfile) -> Option<String> {
+    if reference.root() != "agent" {
+        return None;
+    }
+    match (reference.field(0)?, reference.field(1)) {
+        ("labels", Some(label)) => Some(match profile.labels.get(label) {
+            Some(value) => format!("label `{}` is `{}`", shorten(label), shorten(value)),
+            None => format!("label `{}` is missing", shorten(label)),
+        }),
+        ("site", _) => Some(match &profile.site {
+            Some(site) => format!("its site is `{}`", shorten(site)),
+            None => "it has no site".to_owned(),
+        }),
+        // All others have other names: one reason for all.
+        ("name", _) => Some("it has another name".to_owned()),
+        _ => None,
+    }
+}
+
+/// A label alone is a preference too: for agents that have it, unless it says no.
+fn preferred(program: &Program, scope: &Scope<'_>) -> Result<bool, EvaluateError> {
+    match program.evaluate(scope) {
+        Ok(Value::String(text)) => Ok(!matches!(text.as_str(), "" | "false" | "no" | "0")),
+        Ok(_) => program.evaluate_bool(scope),
+        Err(error) => match absent(&error) {
+            Some(_) => Ok(false),
+            None => Err(error),
+        },
+    }
+}
+
+fn expression(task: &Task, field: &'static str, error: EvaluateError) -> Error {
+    Error::Expression {
+        task: task.name.clone(),
+        field,
+        source: error.into(),
+    }
+}
+
+/// A text of others on one line, at most 120 characters.
+pub(crate) fn shorten(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let flat: String = text
+        .chars()
+        .take(LONGEST + 1)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if flat.chars().count() <= LONGEST {
+        return flat;
+    }
+    flat.chars().take(LONGEST - 1).chain(std::iter::once('…')).collect()
+}
+
+#[cfg(test)]
+#[path = "needs_tests.rs"]
+mod tests;
