@@ -75,7 +75,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let end = again.run(&prepared, spec.clone(), Arc::clone(&shell), CancelToken::new());
             matches!(end.outcome, eyot_model::Outcome::Succeeded(_))
         });
-        println!("round {round}: raw cycle {raw:>6.1} us, attempt {ours:>6.1} us, ratio {:.2}", ours / raw);
+        println!(
+            "round {round}: raw cycle {raw:>6.1} us, attempt {ours:>6.1} us, ratio {:.2}",
+            ours / raw
+        );
     }
     println!("resident after the work  {:>8} KiB", resident()?);
     Ok(())

@@ -136,7 +136,7 @@ impl Cache {
         self.folder.join(self.name(digest))
     }
 
-    /// Removes the entries longest unused until the rest fits, and at the start what a crash left behind.
+    /// Removes the entries longest unused until the rest fits or one is left, and at the start what a crash left behind.
     fn prune(&self, starting: bool) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -154,6 +154,7 @@ impl Cache {
         }
         entries.sort();
         let mut total: u64 = entries.iter().map(|(_, length, _)| length).sum();
+        let _last = entries.pop();
         for (_, length, path) in entries {
             if total <= self.max_bytes {
                 break;

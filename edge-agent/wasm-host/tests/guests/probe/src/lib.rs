@@ -19,6 +19,9 @@ impl Guest for Probe {
 
     fn run(inputs: Vec<NamedValue>) -> Result<Vec<NamedValue>, Failure> {
         let what = text(&inputs, "do").unwrap_or_default();
+        if text(&inputs, "announce").is_some() {
+            log::log(log::Level::Info, "begun");
+        }
         match what.as_str() {
             "echo" => Ok(inputs.into_iter().filter(|input| input.name != "do").collect()),
             "loop" => loop {
@@ -60,7 +63,7 @@ impl Guest for Probe {
                 match open(&text(&inputs, "digest").unwrap_or_default()) {
                     Ok(blob) => format!("\"opened {}\"", blob.size()),
                     Err(BlobError::Denied) => "\"denied\"".to_owned(),
-                    Err(other) => format!("\"{other:?}\""),
+                    Err(other) => format!("{:?}", format!("{other:?}")),
                 },
             )]),
             "reverse" => reverse(&inputs),

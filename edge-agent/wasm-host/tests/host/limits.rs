@@ -1,0 +1,141 @@
+//! What ends a guest that does not end by itself.
+
+use crate::support::{Shell, attempt, host, prepared, probe};
+use eyot_model::{FailureKind, Outcome};
+use eyot_wasm_host::Limits;
+use std::sync::Arc;
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn an_endless_loop_ends_at_its_limit_and_not_before() {
+    let limit = Duration::from_millis(100);
+    for (kind, attempt) in [
+        (FailureKind::CpuLimit, probe("loop").limit(|l| l.cpu = Some(limit))),
+        (FailureKind::Timeout, probe("loop").limit(|l| l.wall = Some(limit))),
+    ] {
+        let end = attempt.run();
+        let Outcome::Failed(failure) = &end.outcome else {
+            panic!("{end:?}")
+        };
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(end.usage.wall_micros >= 100_000, "{end:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_sleeps_ends_at_its_time_out() {
+    let sleeper = probe("sleep")
+        .with("seconds", 3_600)
+        .limit(|l| l.wall = Some(Duration::from_millis(50)));
+    assert_eq!(sleeper.failure().kind, FailureKind::Timeout);
+}
+
+#[test]
+fn sleeping_takes_no_cpu_time() {
+    let sleeper = probe("sleep")
+        .with("seconds", 1)
+        .limit(|l| l.cpu = Some(Duration::from_millis(200)));
+    sleeper.outputs();
+}
+
+#[test]
+fn memory_beyond_the_limit_is_refused_to_the_byte() {
+    let end = probe("allocate").limit(|l| l.memory_bytes = 32 * MIB).run();
+    let Outcome::Failed(failure) = &end.outcome else {
+        panic!("{end:?}")
+    };
+    assert_eq!(failure.kind, FailureKind::MemoryLimit, "{failure}");
+    assert!(
+        end.usage.peak_memory_bytes <= 32 * MIB && end.usage.peak_memory_bytes > 28 * MIB,
+        "{end:?}"
+    );
+}
+
+#[test]
+fn a_component_that_starts_beyond_its_memory_limit_says_so() {
+    let failure = attempt("noop").limit(|l| l.memory_bytes = 64 << 10).failure();
+    assert_eq!(failure.kind, FailureKind::MemoryLimit, "{failure}");
+}
+
+#[test]
+fn outputs_beyond_the_limit_are_refused() {
+    for what in ["text", "bytes", "fill"] {
+        let within = probe(what).with("bytes", 900_000).limit(|l| l.output_bytes = MIB);
+        within.outputs();
+        let beyond = probe(what).with("bytes", 1_100_000).limit(|l| l.output_bytes = MIB);
+        assert_eq!(beyond.failure().kind, FailureKind::OutputLimit, "{what}");
+    }
+}
+
+#[test]
+fn handles_are_bounded() {
+    let failure = probe("handles").failure();
+    assert_eq!(failure.kind, FailureKind::Trap, "{failure}");
+}
+
+#[test]
+fn a_stack_that_grows_without_end_is_a_trap() {
+    let failure = probe("recurse").failure();
+    assert_eq!(failure.kind, FailureKind::Trap, "{failure}");
+}
+
+#[test]
+fn cancelling_ends_a_guest_that_computes_and_one_that_sleeps() {
+    for what in ["loop", "sleep"] {
+        let mut attempt = probe(what).with("announce", 1).with("seconds", 3_600);
+        let cancel = attempt.cancel.clone();
+        let mut shell = Shell::new();
+        // From another thread, as the agent does it, once the guest runs.
+        shell.on_log = Box::new(move |_| {
+            let cancel = cancel.clone();
+            std::thread::spawn(move || cancel.cancel());
+        });
+        attempt.shell = Arc::new(shell);
+        assert_eq!(attempt.run().outcome, Outcome::Cancelled, "{what}");
+    }
+}
+
+#[test]
+fn a_guest_that_is_cancelled_before_it_starts_never_runs() {
+    let attempt = probe("loop").with("announce", 1);
+    attempt.cancel.cancel();
+    assert_eq!(attempt.run().outcome, Outcome::Cancelled);
+    assert!(attempt.shell.lines.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_description_has_limits_of_its_own() {
+    // The guest `probe` loops in `describe`.
+    let failure = host().describe(&prepared("probe")).unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::CpuLimit | FailureKind::Timeout), "{failure}");
+}
+
+/// The host goes on after all that guests do to it, on the same threads and in the same slots.
+#[test]
+fn bad_guests_at_once_hurt_nobody_else() {
+    std::thread::scope(|scope| {
+        for round in 0..8 {
+            scope.spawn(move || {
+                for what in ["loop", "allocate", "panic", "recurse", "sleep", "echo"] {
+                    let attempt = probe(what).with("seconds", 3_600).with("n", round).limit(|l| {
+                        *l = Limits {
+                            memory_bytes: 16 * MIB,
+                            wall: Some(Duration::from_millis(200)),
+                            ..*l
+                        };
+                    });
+                    let end = attempt.run();
+                    match (what, &end.outcome) {
+                        ("echo", Outcome::Succeeded(outputs)) => assert_eq!(outputs.len(), 2),
+                        // A guest in want of a core may meet its time-out first.
+                        (_, Outcome::Failed(_)) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+            });
+        }
+    });
+    probe("echo").outputs();
+}
