@@ -63,12 +63,12 @@ pub(crate) fn task(arguments: Arguments, mut function: ItemFn) -> syn::Result<To
         impl ::eyot_task::Task for #task {
             fn describe() -> ::eyot_task::Description {
                 #[allow(unused_mut)]
-                let mut schema = ::eyot_task::InputSchema::new(#about);
+                let mut __schema = ::eyot_task::InputSchema::new(#about);
                 #(#describe)*
                 ::eyot_task::Description {
                     name: ::std::string::String::from(#name),
                     version: ::std::string::String::from(#version),
-                    inputs: schema.finish(),
+                    inputs: __schema.finish(),
                     outputs: #schema_of,
                     idempotent: #idempotent,
                     deterministic: #deterministic,
@@ -77,8 +77,8 @@ pub(crate) fn task(arguments: Arguments, mut function: ItemFn) -> syn::Result<To
             }
 
             #[allow(unused_mut)]
-            fn run(mut inputs: ::eyot_task::Inputs) -> ::core::result::Result<::eyot_task::Outputs, ::eyot_task::Failure> {
-                inputs.only(&[#(#names),*])?;
+            fn run(mut __inputs: ::eyot_task::Inputs) -> ::core::result::Result<::eyot_task::Outputs, ::eyot_task::Failure> {
+                __inputs.only(&[#(#names),*])?;
                 #(#take)*
                 <#outcome_type as ::eyot_task::Outcome>::into_outputs(#call)
             }

@@ -1,11 +1,12 @@
 //! A parameter of the function: one input of the task.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, FnArg, Ident, Lit, Meta, Pat, Type};
 
 pub(crate) struct Parameter {
+    /// What the code that we make calls it: never the author's name, which may be that of anything else.
     pub(crate) ident: Ident,
     name: String,
     ty: Type,
@@ -47,9 +48,10 @@ impl Parameter {
             (None, None) => Presence::Required,
         };
         let text = ident.to_string();
+        let name = text.strip_prefix("r#").unwrap_or(&text).to_owned();
         Ok(Self {
-            name: text.strip_prefix("r#").unwrap_or(&text).to_owned(),
-            ident,
+            ident: format_ident!("__input_{name}", span = ident.span()),
+            name,
             ty,
             description,
             presence,
@@ -60,26 +62,26 @@ impl Parameter {
         &self.name
     }
 
-    /// Adds the input to the schema in `schema`.
+    /// Adds the input to the schema in `__schema`.
     pub(crate) fn describe(&self) -> TokenStream {
         let Self { name, ty, description, .. } = self;
         match &self.presence {
-            Presence::Required => quote_spanned! {ty.span()=> schema.required::<#ty>(#name, #description); },
-            Presence::Optional(inner) => quote_spanned! {ty.span()=> schema.optional::<#inner>(#name, #description); },
+            Presence::Required => quote_spanned! {ty.span()=> __schema.required::<#ty>(#name, #description); },
+            Presence::Optional(inner) => quote_spanned! {ty.span()=> __schema.optional::<#inner>(#name, #description); },
             Presence::Default(default) => quote_spanned! {ty.span()=> {
-                let default: #ty = #default;
-                schema.defaulted::<#ty>(#name, #description, &default);
+                let __default: #ty = #default;
+                __schema.defaulted::<#ty>(#name, #description, &__default);
             } },
         }
     }
 
-    /// Takes the input out of `inputs`.
+    /// Takes the input out of `__inputs`.
     pub(crate) fn take_input(&self) -> TokenStream {
         let Self { name, ty, ident, .. } = self;
         match &self.presence {
-            Presence::Required => quote_spanned! {ty.span()=> let #ident = inputs.take::<#ty>(#name)?; },
-            Presence::Optional(inner) => quote_spanned! {ty.span()=> let #ident = inputs.take_optional::<#inner>(#name)?; },
-            Presence::Default(default) => quote_spanned! {ty.span()=> let #ident = inputs.take_or::<#ty>(#name, || #default)?; },
+            Presence::Required => quote_spanned! {ty.span()=> let #ident = __inputs.take::<#ty>(#name)?; },
+            Presence::Optional(inner) => quote_spanned! {ty.span()=> let #ident = __inputs.take_optional::<#inner>(#name)?; },
+            Presence::Default(default) => quote_spanned! {ty.span()=> let #ident = __inputs.take_or::<#ty>(#name, || #default)?; },
         }
     }
 }

@@ -43,7 +43,7 @@ impl<T: Task> exported::Guest for Exported<T> {
         let outputs = inputs
             .collect::<Result<Vec<_>, serde_json::Error>>()
             .map_err(|e| Failure::invalid_input(format!("the inputs are not JSON: {e}")))
-            .and_then(Inputs::new)
+            .map(Inputs::new)
             .and_then(T::run)
             .and_then(lowered);
         outputs.map_err(|failure| types::Failure {

@@ -1,13 +1,11 @@
 //! Named inputs, turned into the parameters of a task's function.
 
-use crate::{Blob, Failure};
+use crate::Failure;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Most bytes of a value that travelled as a blob because of its size.
-const MAX_VALUE_BYTES: u64 = 256 << 20;
 /// Longest part of a wrong value that a message repeats, in bytes.
 const MAX_QUOTE: usize = 160;
 
@@ -25,17 +23,10 @@ impl<T: DeserializeOwned + JsonSchema> Input for T {}
 pub struct Inputs(BTreeMap<String, Value>);
 
 impl Inputs {
-    /// From values by name. Large values that travelled as blobs are read.
-    ///
-    /// # Errors
-    /// When such a value cannot be read.
-    pub fn new(values: impl IntoIterator<Item = (String, Value)>) -> Result<Self, Failure> {
-        let mut inputs = BTreeMap::new();
-        for (name, value) in values {
-            let value = unspilled(value).map_err(|failure| failure.while_doing(format_args!("input `{name}`")))?;
-            inputs.insert(name, value);
-        }
-        Ok(Self(inputs))
+    /// From values by name.
+    #[must_use]
+    pub fn new(values: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self(values.into_iter().collect())
     }
 
     /// Refuses inputs that the task does not know: a slip of the pen would otherwise leave a default in force.
@@ -149,37 +140,15 @@ fn with_whole_numbers(value: Value) -> Value {
     }
 }
 
-/// Reads values that were too large to travel inline. They stand as blobs with a `form`.
-fn unspilled(value: Value) -> Result<Value, Failure> {
-    match value {
-        Value::Array(list) => list.into_iter().map(unspilled).collect(),
-        Value::Object(map) => match (map.contains_key("$blob"), map.get("form").and_then(Value::as_str)) {
-            (true, Some("json")) => {
-                let blob: Blob = serde_json::from_value(Value::Object(map))?;
-                Ok(serde_json::from_slice(&blob.read_all(MAX_VALUE_BYTES)?)?)
-            }
-            // Bytes that are a blob may be taken as either, by what the parameter asks for.
-            (true, Some("bytes")) => {
-                let blob: Blob = serde_json::from_value(Value::Object(map))?;
-                let bytes = blob.read_all(MAX_VALUE_BYTES)?;
-                Ok(serde_json::to_value(crate::Bytes(bytes))?)
-            }
-            (true, _) => Ok(Value::Object(map)),
-            (false, _) => map.into_iter().map(|(key, value)| Ok((key, unspilled(value)?))).collect(),
-        },
-        other => Ok(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Bytes;
+    use crate::Blob;
     use serde_json::json;
 
     fn inputs(json: Value) -> Inputs {
         let Value::Object(map) = json else { panic!("an object") };
-        Inputs::new(map).unwrap()
+        Inputs::new(map)
     }
 
     #[test]
@@ -247,18 +216,5 @@ mod tests {
         assert_eq!(given.take_or("a", || 7).unwrap(), 7);
         assert_eq!(given.take_optional::<u8>("b").unwrap(), Some(3));
         assert_eq!(given.take_optional::<u8>("c").unwrap(), None);
-    }
-
-    #[test]
-    fn values_that_travelled_as_blobs_are_values_again() {
-        let json = serde_json::to_vec(&json!({"deep": [1, 2]})).unwrap();
-        let mut spilled = serde_json::to_value(Blob::from_bytes(&json).unwrap()).unwrap();
-        spilled["form"] = json!("json");
-        let mut bytes = serde_json::to_value(Blob::from_bytes(b"eyot").unwrap()).unwrap();
-        bytes["form"] = json!("bytes");
-        let mut given = inputs(json!({"list": [spilled], "bytes": bytes.clone(), "blob": bytes}));
-        assert_eq!(given.take::<Value>("list").unwrap(), json!([{"deep": [1, 2]}]));
-        assert_eq!(given.take::<Bytes>("bytes").unwrap(), Bytes(b"eyot".to_vec()));
-        assert_eq!(given.take::<Blob>("blob").unwrap().read_all(4).unwrap(), b"eyot");
     }
 }

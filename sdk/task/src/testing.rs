@@ -127,7 +127,7 @@ impl Host {
     /// What the task says of its inputs or of its work.
     pub fn run<T: Task>(&self, inputs: Value) -> Result<Outputs, Failure> {
         match inputs {
-            Value::Object(inputs) => T::run(Inputs::new(inputs)?),
+            Value::Object(inputs) => T::run(Inputs::new(inputs)),
             other => Err(Failure::invalid_input(format!("inputs are an object by name, found {other}"))),
         }
     }

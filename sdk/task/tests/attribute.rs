@@ -57,22 +57,28 @@ mod others {
     use super::*;
 
     #[eyot_task::task(name = "greet", idempotent = false)]
-    fn greeting(r#type: String) -> BTreeMap<String, String> {
+    pub(super) fn greeting(r#type: String) -> BTreeMap<String, String> {
         BTreeMap::from([("text".to_owned(), format!("hello, {type}", type = r#type))])
     }
 
     #[eyot_task::task]
-    fn nothing() {}
+    pub(super) fn nothing() {}
 
     #[eyot_task::task]
-    fn any_error(text: String) -> Result<serde_json::Value, std::num::ParseIntError> {
+    pub(super) fn any_error(text: String) -> Result<serde_json::Value, std::num::ParseIntError> {
         Ok(json!({"n": text.parse::<i32>()?}))
     }
 
     #[eyot_task::task]
-    fn nameless(text: String) -> Result<serde_json::Value, Failure> {
+    pub(super) fn nameless(text: String) -> Result<serde_json::Value, Failure> {
         Ok(json!(text))
     }
+}
+
+/// Names that could be in the way of the code that the attribute makes.
+#[eyot_task::task]
+fn schema(inputs: u32, schema: u32, default: u32) -> serde_json::Value {
+    json!({"sum": inputs + schema + default})
 }
 
 #[test]
@@ -171,6 +177,10 @@ fn all_forms_of_functions_run() {
     assert_eq!(
         host.run::<others::GreetingTask>(json!({"type": "eyot"})).unwrap()["text"],
         "hello, eyot"
+    );
+    assert_eq!(
+        host.run::<SchemaTask>(json!({"inputs": 1, "schema": 2, "default": 3})).unwrap()["sum"],
+        6
     );
     assert!(host.run::<others::NothingTask>(json!({})).unwrap().is_empty());
     assert_eq!(host.run::<others::AnyErrorTask>(json!({"text": "7"})).unwrap()["n"], 7);
