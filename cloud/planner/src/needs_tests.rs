@@ -70,7 +70,10 @@ fn capacity_and_capabilities_in_words() {
     assert_eq!(refusal(|t, _| t.resources.gpu = Want::Preferred), None);
     let inference = |t: &mut Task| t.grants.insert(Grant::Inference);
     assert_eq!(
-        refusal(|t, _| drop(inference(t))).as_deref(),
+        refusal(|t, _| {
+            inference(t);
+        })
+        .as_deref(),
         Some("capability `inference` is missing")
     );
     let able = refusal(|t, a| {

@@ -1,7 +1,7 @@
 //! What tasks read: the bytes along each edge of the graph, the blobs that lie in the cloud, and how many items there are.
 
 use crate::error::Error;
-use crate::graph::{Lists, Node};
+use crate::graph::Lists;
 use crate::history::History;
 use crate::parsed;
 use crate::schedule::{Edge, Standing, Work};
@@ -87,10 +87,6 @@ impl Reads {
             this.blobs_of.end_list();
         }
         Ok(this)
-    }
-
-    pub(crate) fn blobs_of(&self, node: Node) -> impl Iterator<Item = &BlobRef> {
-        self.blobs_of.get(node).iter().map(|&b| &self.blobs[b as usize])
     }
 }
 
@@ -197,31 +193,40 @@ impl<'a> Visit<'a> {
     }
 
     fn expr(&mut self, expr: &Expr, field: &'static str) -> Result<(), Error> {
-        // Items and constants move nothing; most expressions of large workflows are worth the look before the parse.
+        // Items and constants move nothing, and most expressions do nothing but name a value: in a large workflow it is
+        // worth seeing that without parsing them once more.
         if !expr.source.contains("tasks") && !expr.source.contains("inputs") {
+            return Ok(());
+        }
+        if let Some(mut path) = plain_path(&expr.source) {
+            self.reference(path.next().unwrap_or_default(), path.next(), path.next());
             return Ok(());
         }
         let program = parsed(expr, self.task, field)?;
         for reference in program.references() {
-            match (reference.root(), reference.field(0), reference.field(1)) {
-                ("inputs", Some(name), _) => {
-                    if let Value::Map(inputs) = self.inputs
-                        && let Some(value) = inputs.get(name)
-                    {
-                        self.blobs_in(value);
-                    }
-                }
-                ("inputs", None, _) => self.blobs_in(self.inputs),
-                ("tasks", Some(name), Some("outputs") | None) => {
-                    if let Some(need) = self.need(name) {
-                        self.read.tasks.insert(need);
-                    }
-                }
-                ("tasks", None, _) => self.read.all = true,
-                _ => {}
-            }
+            self.reference(reference.root(), reference.field(0), reference.field(1));
         }
         Ok(())
+    }
+
+    fn reference(&mut self, root: &str, first: Option<&str>, second: Option<&str>) {
+        match (root, first, second) {
+            ("inputs", Some(name), _) => {
+                if let Value::Map(inputs) = self.inputs
+                    && let Some(value) = inputs.get(name)
+                {
+                    self.blobs_in(value);
+                }
+            }
+            ("inputs", None, _) => self.blobs_in(self.inputs),
+            ("tasks", Some(name), Some("outputs") | None) => {
+                if let Some(need) = self.need(name) {
+                    self.read.tasks.insert(need);
+                }
+            }
+            ("tasks", None, _) => self.read.all = true,
+            _ => {}
+        }
     }
 
     fn need(&mut self, name: &str) -> Option<TaskIx> {
@@ -241,3 +246,17 @@ impl<'a> Visit<'a> {
         });
     }
 }
+
+/// The names of `a.b.c`; None for anything that is more than names and dots.
+fn plain_path(source: &str) -> Option<impl Iterator<Item = &str>> {
+    let plain = |part: &str| {
+        let mut bytes = part.bytes();
+        let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    source.split('.').all(plain).then(|| source.split('.'))
+}
+
+#[cfg(test)]
+#[path = "reads_tests.rs"]
+mod tests;

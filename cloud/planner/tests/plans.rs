@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::layered::read;
-use common::{Case, agent, candidates, task, workflow};
+use common::layered::{agent, read, task, workflow};
+use common::{Case, candidates};
 use eyot_model::{
     AgentId, BlobForm, BlobRef, Choice, ComponentRef, Digest, Expr, ForEach, InputDecl, ItemFailure, Load, Millis, Placement, TaskIx,
     Template, Value, ValueType, Want,
@@ -173,7 +173,7 @@ fn load_and_missing_components_count() {
     };
     let choice = &case.choices()[0];
     assert_eq!(choice.agent, AgentId(2));
-    // Attempts take 1.1 s or so over all: half of one that runs and two that wait.
+    // Attempts take 1.2 s over all components: half of one that runs, and two that wait.
     assert_eq!(alternatives(choice), ["would finish at 4.0s: busy until 3.0s"]);
 
     let mut case = two();

@@ -96,7 +96,7 @@ fn check(case: &Case, plan: &Plan) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn plans_are_whole_and_feasible(tasks in 1usize..120, width in 1usize..30, agents in 6usize..12, seed in 0u64..1_000_000) {
@@ -146,7 +146,7 @@ fn the_order_of_the_fleet_does_not_matter() {
 
 #[test]
 fn the_seed_decides_between_agents_that_are_alike() {
-    let mut case = Case::new(layered(1, 1, 1), (1..=8).map(|n| common::agent(n, "same")).collect());
+    let mut case = Case::new(layered(1, 1, 1), (1..=8).map(|n| common::layered::agent(n, "same")).collect());
     case.workflow.tasks[0].placement.require = None;
     let mut found: Vec<_> = (0..64)
         .map(|seed| {

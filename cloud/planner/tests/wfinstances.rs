@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::layered::{fleet, read};
+use common::Case;
+use common::layered::{fleet, read, task, workflow};
 use common::simulate::{Policy, Truth};
-use common::{Case, task, workflow};
 use eyot_model::{AgentId, Digest};
 use eyot_planner::Observation;
 use serde_json::Value as Json;

@@ -8,8 +8,6 @@ use eyot_model::{AgentId, Inputs, LinkState, Plan, TaskIx, Workflow};
 use eyot_planner::{Candidate, Error, History, Request};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) use layered::{agent, task, workflow};
-
 pub(crate) fn candidates(fleet: &[eyot_model::AgentProfile]) -> Vec<Candidate<'_>> {
     fleet
         .iter()
