@@ -30,6 +30,8 @@ impl Services for Shell {
 }
 
 const ROUNDS: usize = 2_000;
+const THREADS: usize = 2;
+const PARALLEL_ROUNDS: usize = 20_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     eyot_wasm_host::compile_child::main_if_asked();
@@ -80,6 +82,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ours / raw
         );
     }
+    let rate = |what: &str, call: &(dyn Fn() -> bool + Sync)| {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..PARALLEL_ROUNDS).for_each(|_| assert!(call(), "the component has to succeed")));
+            }
+        });
+        let rate = (THREADS * PARALLEL_ROUNDS) as f64 / start.elapsed().as_secs_f64();
+        println!("{what} on {THREADS} threads {rate:>8.0}/s");
+        rate
+    };
+    let raw = rate("raw cycles", &|| again.raw_cycle(&prepared, &raw_inputs).is_ok());
+    let ours = rate("attempts", &|| {
+        let end = again.run(&prepared, spec.clone(), Arc::clone(&shell), CancelToken::new());
+        matches!(end.outcome, eyot_model::Outcome::Succeeded(_))
+    });
+    println!("ratio {:.2}", raw / ours);
     println!("resident after the work  {:>8} KiB", resident()?);
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -148,7 +149,7 @@ fn call<T>(
         Err(failure) => return (Err(Outcome::Failed(failure)), 0),
     };
     let mut state = State::new(spec, services, Meter::start(limits, cancel, started));
-    let inputs = match prepare(&mut state, inputs) {
+    let inputs = match prepare(&mut state, &prepared.runtime.scratch_dir, inputs) {
         Ok(inputs) => inputs,
         Err(failure) => return (Err(Outcome::Failed(failure)), 0),
     };
@@ -169,14 +170,14 @@ fn call<T>(
     store.set_max_component_handles(MAX_HANDLES);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut store| {
-        store.data_mut().meter.check()?;
+        store.data_mut().check()?;
         Ok(UpdateDeadline::Continue(1))
     });
     let ticking = prepared.runtime.ticker.enter();
     let result = start(bound, &mut store).and_then(|task| body(&task, &mut store, &inputs));
     drop(ticking);
+    store.data().log.finish();
     let state = store.data();
-    state.log.finish();
     let result = match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(failure)) => Err(state.meter.stopped().map_or(Outcome::Failed(failure), crate::limits::Stop::outcome)),
@@ -185,11 +186,11 @@ fn call<T>(
     (result, state.meter.peak_memory())
 }
 
-fn prepare(state: &mut State, inputs: Inputs) -> Result<Vec<wit::NamedValue>, Failure> {
+fn prepare(state: &mut State, scratch_dir: &Path, inputs: Inputs) -> Result<Vec<wit::NamedValue>, Failure> {
     if state.grants.contains(&Grant::Scratch) {
         state
             .wasi
-            .with_scratch()
+            .with_scratch(scratch_dir)
             .map_err(|e| Failure::new(FailureKind::Agent, format!("the scratch folder cannot be made: {e}")))?;
     }
     values::to_guest(inputs, state)

@@ -9,12 +9,8 @@ pub enum Error {
     Engine(String),
     #[error("cache of compiled code at {path} is not usable")]
     Cache { path: PathBuf, source: std::io::Error },
-    #[error("component {digest} cannot be read from {path}")]
-    Read {
-        digest: Digest,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    #[error("scratch folder {path} is not usable")]
+    Scratch { path: PathBuf, source: std::io::Error },
     #[error("component {digest} is not usable: {message}")]
     Component { digest: Digest, message: String },
     #[error("component {digest} was not compiled: {message}")]
@@ -26,7 +22,7 @@ impl Error {
     #[must_use]
     pub fn to_failure(&self) -> Failure {
         let kind = match self {
-            Self::Engine(_) | Self::Cache { .. } | Self::Read { .. } | Self::Compile { .. } => FailureKind::Agent,
+            Self::Engine(_) | Self::Cache { .. } | Self::Scratch { .. } | Self::Compile { .. } => FailureKind::Agent,
             Self::Component { .. } => FailureKind::Component,
         };
         let mut message = self.to_string();

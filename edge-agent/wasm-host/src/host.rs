@@ -7,6 +7,7 @@ use crate::services::{BlobAccess, BlobError, BlobRead, BlobWrite};
 use crate::{CancelToken, Compiler, Error, Limits, LogLevel, ServiceError, Services};
 use eyot_model::{AttemptId, Digest, Failure, Grant, Inputs, Path as TaskPath, RunId, TaskIx};
 use parking_lot::Mutex;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,16 @@ pub struct HostConfig {
     /// Most components held ready in memory.
     pub max_prepared: usize,
     pub compiler: Compiler,
+    /// Folder for the private folders of attempts that were granted one. What is in it is removed when a host starts.
+    pub scratch_dir: PathBuf,
 }
 
 impl HostConfig {
-    /// A configuration with 1 GiB of compiled code and 64 components held ready.
+    /// A configuration with 1 GiB of compiled code, 64 components held ready, and scratch folders beside the code.
     #[must_use]
     pub fn new(cache_dir: PathBuf, mac_key: [u8; 32], workers: u32, compiler: Compiler) -> Self {
         Self {
+            scratch_dir: cache_dir.join("scratch"),
             cache_dir,
             mac_key,
             workers,
@@ -47,9 +51,10 @@ impl HostConfig {
 
 type Slot = Arc<OnceCell<Arc<Prepared>>>;
 
-/// The WebAssembly host of an agent.
+/// The WebAssembly host of an agent. One host at a time uses a cache folder.
 pub struct Host {
-    cache: Cache,
+    cache: Arc<Cache>,
+    scratch_dir: PathBuf,
     compiler: Compiler,
     instances: u32,
     max_prepared: usize,
@@ -63,10 +68,15 @@ pub struct Host {
 
 impl Host {
     /// # Errors
-    /// [`Error::Cache`] if the folder for compiled code cannot be used.
+    /// [`Error::Cache`] or [`Error::Scratch`] if one of the folders cannot be used.
     pub fn new(config: HostConfig) -> Result<Arc<Self>, Error> {
+        empty_folder(&config.scratch_dir).map_err(|source| Error::Scratch {
+            path: config.scratch_dir.clone(),
+            source,
+        })?;
         Ok(Arc::new(Self {
-            cache: Cache::open(config.cache_dir, &config.mac_key, config.cache_bytes)?,
+            cache: Arc::new(Cache::open(config.cache_dir, &config.mac_key, config.cache_bytes)?),
+            scratch_dir: config.scratch_dir,
             compiler: config.compiler,
             instances: config.workers.saturating_add(SPARE_INSTANCES),
             max_prepared: config.max_prepared.max(1),
@@ -117,10 +127,10 @@ impl Host {
     async fn make(&self, digest: Digest, wasm: &Path) -> Result<Arc<Prepared>, Error> {
         let runtime = self
             .runtime
-            .get_or_try_init(|| async { Runtime::start(self.instances).map(Arc::new) })
+            .get_or_try_init(|| async { Runtime::start(self.instances, self.scratch_dir.clone()).map(Arc::new) })
             .await?;
-        if let Some(component) = self.cache.load(&runtime.engine, &digest) {
-            return Ok(Arc::new(Prepared::new(digest, component, Arc::clone(runtime))));
+        if let Some(ready) = self.load(digest, runtime).await? {
+            return Ok(ready);
         }
         // The semaphore is never closed; if it were, the limit on compilations would be gone and nothing worse.
         let _permit = self.compiling.acquire().await.ok();
@@ -129,12 +139,22 @@ impl Host {
             drop(std::fs::remove_file(&temporary));
             return Err(error);
         }
-        self.cache.store(&digest, &temporary)?;
-        let component = self.cache.load(&runtime.engine, &digest).ok_or_else(|| Error::Compile {
+        let cache = Arc::clone(&self.cache);
+        blocking(digest, move || cache.store(&digest, &temporary)).await??;
+        self.load(digest, runtime).await?.ok_or_else(|| Error::Compile {
             digest,
             message: "the compiled code is not accepted by this engine".to_owned(),
-        })?;
-        Ok(Arc::new(Prepared::new(digest, component, Arc::clone(runtime))))
+        })
+    }
+
+    /// The component from the cache of compiled code, if it is there.
+    async fn load(&self, digest: Digest, runtime: &Arc<Runtime>) -> Result<Option<Arc<Prepared>>, Error> {
+        let (cache, runtime) = (Arc::clone(&self.cache), Arc::clone(runtime));
+        blocking(digest, move || {
+            let component = cache.load(&runtime.engine, &digest)?;
+            Some(Arc::new(Prepared::new(digest, component, runtime)))
+        })
+        .await
     }
 
     /// Runs an attempt to its end on this thread, which must be one that may block (not one that drives async tasks)
@@ -179,6 +199,23 @@ impl Host {
     pub fn raw_cycle(&self, prepared: &Prepared, inputs: &RawInputs) -> Result<(), Failure> {
         attempt::raw_cycle(prepared, &inputs.0)
     }
+}
+
+/// Runs what reads and hashes whole files away from the threads that drive async tasks.
+async fn blocking<T: Send + 'static>(digest: Digest, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::Compile {
+        digest,
+        message: format!("the cache was cut off: {e}"),
+    })
+}
+
+/// Makes a folder private and empty.
+fn empty_folder(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        Ok(()) | Err(_) => {}
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The services of a component that is only asked what it is.

@@ -10,8 +10,8 @@
 //! move into a process of its own.
 //!
 //! A guest that loops, allocates without end, sleeps, panics or asks for what it was not granted is a failed attempt with
-//! its own reason, and nothing else is hurt. Time is checked at every tick of 2 ms, memory at every growth. What is not
-//! bounded yet: the size of the files that a task with the grant `scratch` writes.
+//! its own reason, and nothing else is hurt. Time is checked at every tick of 2 ms, memory at every growth. The files
+//! of a task with the grant `scratch` are measured ten times a second, against the limit on outputs.
 
 mod attempt;
 mod bindings;

@@ -6,6 +6,7 @@ use crate::ticker::Ticker;
 use crate::{Error, engine};
 use eyot_model::{Digest, Failure, FailureKind, Grant};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -15,10 +16,12 @@ pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
     linkers: [Linker<State>; 2],
+    /// Where the private folders of attempts are made.
+    pub(crate) scratch_dir: PathBuf,
 }
 
 impl Runtime {
-    pub(crate) fn start(instances: u32) -> Result<Self, Error> {
+    pub(crate) fn start(instances: u32, scratch_dir: PathBuf) -> Result<Self, Error> {
         let engine = engine::running(instances)?;
         let linker = |inference| {
             let mut linker = Linker::new(&engine);
@@ -28,7 +31,12 @@ impl Runtime {
         };
         let linkers = [linker(false)?, linker(true)?];
         let ticker = Ticker::start(engine.clone()).map_err(|e| Error::Engine(format!("its clock does not start: {e}")))?;
-        Ok(Self { engine, ticker, linkers })
+        Ok(Self {
+            engine,
+            ticker,
+            linkers,
+            scratch_dir,
+        })
     }
 }
 

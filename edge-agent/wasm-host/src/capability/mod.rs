@@ -18,7 +18,7 @@ pub(crate) mod progress;
 pub(crate) mod wasi;
 
 use crate::bindings::eyot::task as wit;
-use crate::limits::Meter;
+use crate::limits::{Meter, Stop};
 use crate::{AttemptSpec, Services};
 use eyot_model::Grant;
 use std::collections::BTreeSet;
@@ -59,6 +59,21 @@ impl State {
             blobs: blobs::Known::default(),
             progress: progress::Throttle::default(),
             wasi: wasi::Wasi::default(),
+        }
+    }
+}
+
+impl State {
+    /// Whether the guest may go on; called at every tick.
+    pub(crate) fn check(&mut self) -> Result<(), Stop> {
+        self.meter.check()?;
+        let limit = self.meter.limits().output_bytes;
+        match self.wasi.scratch_bytes() {
+            Some(bytes) if bytes > limit => {
+                let what = format!("{bytes} bytes in the scratch folder");
+                Err(self.meter.stop_for(Stop::Output { what, limit }))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -5,7 +5,11 @@ use super::State;
 use super::log::{Sink, Stream};
 use bytes::Bytes;
 use eyot_model::Grant;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, sink};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView};
@@ -22,6 +26,8 @@ use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
 /// Where a guest finds its scratch folder.
 const SCRATCH_PATH: &str = "/scratch";
+/// How often the size of a scratch folder is looked at.
+const SCRATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Most random bytes of one call.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 /// Most bytes of one write to a printed stream.
@@ -32,13 +38,26 @@ const MAX_PRINT_BYTES: usize = 64 << 10;
 pub(crate) struct Wasi {
     context: Option<WasiCtx>,
     scratch: Option<tempfile::TempDir>,
+    looked: Option<Instant>,
 }
 
 impl Wasi {
     /// Makes the private folder of an attempt that was granted one; it is removed with this value.
-    pub(crate) fn with_scratch(&mut self) -> std::io::Result<()> {
-        self.scratch = Some(tempfile::Builder::new().prefix("eyot-scratch-").tempdir()?);
+    pub(crate) fn with_scratch(&mut self, parent: &Path) -> io::Result<()> {
+        self.scratch = Some(tempfile::Builder::new().tempdir_in(parent)?);
         Ok(())
+    }
+
+    /// Bytes on disk that the attempt's private folder takes, if it is time to look again.
+    pub(crate) fn scratch_bytes(&mut self) -> Option<u64> {
+        let path = self.scratch.as_ref()?.path();
+        let now = Instant::now();
+        if self.looked.is_some_and(|last| now.duration_since(last) < SCRATCH_INTERVAL) {
+            return None;
+        }
+        self.looked = Some(now);
+        // A folder that changes while it is looked at is looked at again soon.
+        Some(disk_usage(path).unwrap_or(0))
     }
 }
 
@@ -90,6 +109,23 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)
 }
 
+/// What files and folders under `path` take on disk, in bytes; links are not followed.
+fn disk_usage(path: &Path) -> io::Result<u64> {
+    let mut total = 0;
+    for entry in std::fs::read_dir(path)? {
+        let metadata = entry?.metadata()?;
+        // Even an empty file takes an inode.
+        total += (metadata.blocks() * 512).max(512);
+    }
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            total += disk_usage(&entry.path())?;
+        }
+    }
+    Ok(total)
+}
+
 struct Table;
 
 impl wasmtime::component::HasData for Table {
@@ -99,7 +135,7 @@ impl wasmtime::component::HasData for Table {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let Self {
-            wasi: Wasi { context, scratch },
+            wasi: Wasi { context, scratch, .. },
             table,
             log,
             grants,
@@ -113,7 +149,7 @@ impl WasiView for State {
     }
 }
 
-fn build(log: &Arc<Sink>, scratch: Option<&std::path::Path>) -> WasiCtx {
+fn build(log: &Arc<Sink>, scratch: Option<&Path>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
     builder
         .stdout(Printed(Arc::clone(log), Stream::Stdout))

@@ -22,7 +22,8 @@ fn prepare(host: &Host, name: &str) -> Result<(), Error> {
 
 /// The files of compiled code.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder.join("code")).unwrap().map(|e| e.unwrap().path()).collect();
+    let all = std::fs::read_dir(folder.join("code")).unwrap().map(|e| e.unwrap().path());
+    let mut paths: Vec<PathBuf> = all.filter(|path| path.is_file()).collect();
     paths.sort();
     paths
 }

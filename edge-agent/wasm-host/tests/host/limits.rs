@@ -1,7 +1,7 @@
 //! What ends a guest that does not end by itself.
 
 use crate::support::{Shell, attempt, host, prepared, probe};
-use eyot_model::{FailureKind, Outcome};
+use eyot_model::{FailureKind, Grant, Outcome};
 use eyot_wasm_host::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ fn an_endless_loop_ends_at_its_limit_and_not_before() {
         let Outcome::Failed(failure) = &end.outcome else {
             panic!("{end:?}")
         };
+        println!("a loop with a limit of {limit:?} ended after {} us", end.usage.wall_micros);
         assert_eq!(failure.kind, kind, "{failure}");
         assert!(end.usage.wall_micros >= 100_000, "{end:?}");
     }
@@ -67,6 +68,24 @@ fn outputs_beyond_the_limit_are_refused() {
         let beyond = probe(what).with("bytes", 1_100_000).limit(|l| l.output_bytes = MIB);
         assert_eq!(beyond.failure().kind, FailureKind::OutputLimit, "{what}");
     }
+}
+
+#[test]
+fn files_beyond_the_limit_end_the_attempt() {
+    let hoarder = probe("hoard").grant(Grant::Scratch).limit(|l| l.output_bytes = MIB);
+    assert_eq!(hoarder.failure().kind, FailureKind::OutputLimit);
+}
+
+/// What the shell does wrong stays with the attempt that met it.
+#[test]
+fn a_panic_of_the_agents_own_is_a_failure_of_that_attempt() {
+    let mut attempt = probe("talk");
+    let mut shell = Shell::new();
+    shell.on_log = Box::new(|_| panic!("the shell is at fault"));
+    attempt.shell = Arc::new(shell);
+    let failure = attempt.failure();
+    assert_eq!(failure.kind, FailureKind::Agent, "{failure}");
+    probe("talk").outputs();
 }
 
 #[test]

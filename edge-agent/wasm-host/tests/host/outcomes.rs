@@ -1,7 +1,8 @@
 //! How attempts end, and the values that go in and out.
 
 use crate::support::{Shell, attempt, host, prepared, probe};
-use eyot_model::{BlobForm, FailureKind, Value};
+use eyot_model::{BlobForm, FailureKind, Grant, Value};
+use eyot_wasm_host::{AttemptEnd, AttemptSpec};
 use std::sync::Arc;
 
 fn map(key: &str, value: Value) -> Value {
@@ -88,6 +89,16 @@ fn a_component_says_what_it_is() {
     assert_eq!((description.name.as_str(), description.version.as_str()), ("noop", "1.2.3"));
     assert!(description.idempotent && description.deterministic && description.needs.is_empty());
     assert_eq!(host().describe(&prepared("model")).unwrap().needs, ["inference"]);
+}
+
+#[test]
+fn what_the_host_is_told_and_what_it_says_can_travel() {
+    let attempt = probe("echo").with("n", 1).grant(Grant::Scratch);
+    let spec: AttemptSpec = postcard::from_bytes(&postcard::to_stdvec(&attempt.spec).unwrap()).unwrap();
+    assert_eq!(spec, attempt.spec);
+    let end = attempt.run();
+    let back: AttemptEnd = postcard::from_bytes(&postcard::to_stdvec(&end).unwrap()).unwrap();
+    assert_eq!(back, end);
 }
 
 #[test]

@@ -126,6 +126,14 @@ impl Guest for Probe {
                 let outside = std::fs::read("/scratch/../../etc/passwd").is_ok();
                 Ok(vec![output("seen", format!("[{},{outside}]", seen.unwrap_or(0)))])
             }
+            "hoard" => {
+                for n in 0u64.. {
+                    if std::fs::write(format!("/scratch/{}", n % 100_000), [1; 64 << 10]).is_err() {
+                        break;
+                    }
+                }
+                Ok(vec![])
+            }
             other => Err(Failure {
                 kind: FailureKind::InvalidInput,
                 message: format!("cannot do `{other}`"),
