@@ -98,7 +98,7 @@ impl From<eyot_client::Error> for Fault {
             E::Unreachable { .. } | E::Lost { .. } | E::NotEyot { .. } => Exit::Unreachable,
             E::BadAddress { .. } | E::ClearText { .. } | E::BadCa { .. } => Exit::Usage,
             E::Refused { status: 401 | 403, .. } => Exit::Denied,
-            E::Refused { status: 400 | 422, .. } => Exit::Invalid,
+            E::Refused { status: 422, problem } if !problem.code.starts_with("agent.") => Exit::Invalid,
             E::Refused { .. } => Exit::Refused,
             _ => Exit::Local,
         };

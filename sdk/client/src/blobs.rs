@@ -95,7 +95,8 @@ impl Client {
         let request = self.request(reqwest::Method::HEAD, &["v1", "blobs", &digest.to_string()]);
         match self.send(request).await {
             Ok(_) => Ok(true),
-            Err(error) if error.status() == Some(404) => Ok(false),
+            // A server that does not take the question takes the upload.
+            Err(error) if matches!(error.status(), Some(404 | 405)) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -68,12 +68,16 @@ impl Client {
         Events::new(self.clone(), id, after)
     }
 
+    /// What the run's tasks wrote, in order of arrival; begins after the line where the page before ended.
+    ///
     /// # Errors
     /// When there is no such run, or the request fails.
-    pub async fn logs(&self, id: RunId) -> Result<Vec<LogLine>, Error> {
-        let path = ["v1", "runs", &id.to_string(), "logs"].map(str::to_owned);
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        Ok(self.json::<crate::registry::Listing<_>>(self.get(&path)).await?.into_items())
+    pub async fn logs(&self, id: RunId, after: Option<&str>) -> Result<Page<LogLine>, Error> {
+        let mut request = self.get(&["v1", "runs", &id.to_string(), "logs"]);
+        if let Some(after) = after {
+            request = request.query(&[("after", after)]);
+        }
+        self.json(request).await
     }
 
     /// Asks for the run to stop. It has stopped when its state says so.

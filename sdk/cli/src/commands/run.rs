@@ -150,7 +150,7 @@ fn finish(run: &RunDetail, output: &Output) -> Outcome {
         let agents: Vec<String> = agents.iter().take(8).map(|a| cell(a, 40)).collect();
         line.push_str(&paint.dim(&format!(
             " · {} on {}",
-            human::count(run.tasks.len(), "task", "tasks"),
+            human::count(run.run.counts.values().sum::<u32>() as usize, "task", "tasks"),
             agents.join(", ")
         )));
     }

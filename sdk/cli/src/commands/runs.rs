@@ -136,31 +136,36 @@ fn list(runs: &[RunView], paint: Paint) -> String {
 }
 
 async fn logs(client: &Client, id: RunId, task: Option<&str>, follow: bool, output: &Output) -> Outcome {
+    let mut all = Vec::new();
+    let mut after: Option<String> = None;
+    // Lines of the page at `after` that were shown: the last page grows.
     let mut seen = 0;
     loop {
         // The state first: what was written before the end is in the lines that are read after it.
         let over = !follow || client.run(id).await?.run.state.is_terminal();
-        let lines = client.logs(id).await?;
-        let new: Vec<&LogLine> = lines.iter().skip(seen).filter(|l| task.is_none_or(|t| l.task == t)).collect();
-        seen = seen.max(lines.len());
-        if output.is_json() {
-            if !follow {
-                return output.json(&new);
-            }
-            // A stream has no end to wait for: one document a line.
-            for line in &new {
-                output.line(serde_json::to_string(line).map_err(anyhow::Error::new)?)?;
-            }
-        } else {
-            for line in new {
-                output.line(log_line(line, output.paint))?;
+        let page = client.logs(id, after.as_deref()).await?;
+        let length = page.items.len();
+        for line in page.items.into_iter().skip(seen).filter(|l| task.is_none_or(|t| l.task == t)) {
+            if !output.is_json() {
+                output.line(log_line(&line, output.paint))?;
+            } else if follow {
+                // A stream has no end to wait for: one document a line.
+                output.line(serde_json::to_string(&line).map_err(anyhow::Error::new)?)?;
+            } else {
+                all.push(line);
             }
         }
+        if page.next.is_some() {
+            (after, seen) = (page.next, 0);
+            continue;
+        }
+        seen = length;
         if over {
-            return Ok(());
+            break;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    if output.is_json() && !follow { output.json(&all) } else { Ok(()) }
 }
 
 fn log_line(line: &LogLine, paint: Paint) -> String {

@@ -1,0 +1,51 @@
+//! `cargo xtask bench`: figures as ratios against floors of the same run. The measuring is in `xtask/bench`, so that
+//! the other commands do not have to wait for what it depends on.
+
+use crate::components;
+use crate::workspace::{build_programs, cargo};
+use anyhow::{Context, Result, bail};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A group, such as `plan` or `agent.chain`; all where none is named
+    group: Option<String>,
+    /// Runs of each figure; their median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..))]
+    runs: u32,
+    /// List the figures and measure nothing
+    #[arg(long)]
+    list: bool,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
+    let needs_agents = args.group.as_deref().is_none_or(|group| !group.starts_with("plan"));
+    let mut bench = cargo();
+    bench.args([
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "eyot-unify",
+        "-p",
+        "eyot-bench",
+        "--bin",
+        "eyot-bench",
+        "--",
+    ]);
+    if !args.list && needs_agents {
+        let components = components::build()?;
+        if let Some(folder) = components.first().and_then(|c| c.file.parent()) {
+            bench.env("EYOT_COMPONENTS", folder);
+        }
+        bench.env("EYOT_PROGRAMS", build_programs()?);
+    }
+    bench.args(["--runs", &args.runs.to_string()]);
+    bench.args(args.list.then_some("--list"));
+    bench.args(json.then_some("--json"));
+    bench.args(&args.group);
+    let status = bench.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the benchmark ended with {status}");
+    }
+    Ok(())
+}
