@@ -125,16 +125,16 @@ impl Checkpoint {
         if fresh_store && opening == StoreOpening::Opened {
             opening = StoreOpening::Created;
         }
-        let store_n = if fresh_store { 0 } else { stored.map_or(0, |p| p.n) };
+        // Numbers that the store knows of are taken, whatever became of the records.
         scan.next = scan.next.max(stored.map_or(0, |p| p.n) + 1);
-        let generation = match scan.chain.last() {
-            Some(last) if standing.loss.is_none() => last.header.generation,
-            _ => new_generation,
-        };
-        let boundary = scan.chain.first().map_or(0, |first| first.header.first.saturating_sub(1));
+        let stored = stored.filter(|_| !fresh_store);
+        let store_n = stored.map_or(0, |p| p.n);
+        scan.last = scan.last.max(store_n);
+        let generation = scan.chain.last().map_or(new_generation, |last| last.header.generation);
+        let boundary = scan.chain.first().map_or(0, |first| first.header.before);
 
         let space = Space::open(disk.clone(), config.marks);
-        let journal = Journal::resume(disk.clone(), config.segment_bytes, &mut scan, generation, store_n);
+        let journal = Journal::resume(disk.clone(), config.segment_bytes, &mut scan, generation, stored);
         let mut checkpoint = Self {
             journal,
             folder,
@@ -142,8 +142,10 @@ impl Checkpoint {
             disk,
             config,
         };
-        checkpoint.settle_journal(&mut scan, standing.loss.is_some(), label);
-        let folded = checkpoint.refold(&scan, store_n, if fresh_store { 0 } else { boundary }, &mut opening);
+        checkpoint.settle_journal(&mut scan, standing.loss.map(|_| new_generation), label);
+        // Older records must not be folded over what later ones, that the journal lacks, have left.
+        let behind = matches!(standing.loss, Some(Loss::JournalBehindStore { .. }));
+        let folded = checkpoint.refold(&scan, stored, if behind { store_n } else { boundary }, &mut opening);
 
         let live = scan.entries.values().filter(|e| checkpoint.journal.needs(e)).cloned().collect();
         let tail = scan.entries.range(store_n + 1..).map(|(_, entry)| entry.clone()).collect();
@@ -161,12 +163,11 @@ impl Checkpoint {
     }
 
     /// Makes sure that what was found is durable, and that a loss is answered on disk before anything new is written.
-    fn settle_journal(&mut self, scan: &mut Scan, loss: bool, label: &str) {
-        let settled = if loss {
-            self.with_reserve(|journal| journal.begin(scan.next_index - 1))
-        } else {
-            self.with_reserve(|journal| journal.sync().map(|_| ()))
-        };
+    fn settle_journal(&mut self, scan: &mut Scan, new_generation: Option<u64>, label: &str) {
+        let settled = self.sync().and_then(|_| match new_generation {
+            Some(generation) => self.with_reserve(|journal| journal.begin(generation, scan.next_index - 1)),
+            None => Ok(()),
+        });
         match settled {
             Ok(()) => {
                 set_aside(&*self.disk, scan, label);
@@ -185,22 +186,27 @@ impl Checkpoint {
 
     /// Folds what the journal has into the store. After a clean stop that is what the store lacks. Else it is everything after record
     /// `boundary`, because a store that was not closed may have lost what it had not flushed.
-    fn refold(&mut self, scan: &Scan, store_n: u64, boundary: u64, opening: &mut StoreOpening) -> u64 {
+    fn refold(&mut self, scan: &Scan, stored: Option<Position>, boundary: u64, opening: &mut StoreOpening) -> u64 {
         let synced = self.journal.synced();
-        if store_n >= synced.n && scan.clean || store_n > synced.n {
-            self.folder.assume(store_n);
-            self.journal.folded(store_n);
+        if scan.clean && stored == Some(synced) {
+            self.folder.assume(synced.n);
+            self.journal.folded(synced.n);
             return 0;
         }
         for _ in 0..2 {
             let from = if *opening == StoreOpening::Opened { boundary } else { 0 };
-            let entries = || scan.entries.range(from + 1..=synced.n.max(from + 1)).map(|(_, entry)| entry);
-            let done = self.folder.apply(entries(), Some(synced)).and_then(|()| self.folder.flush());
-            match done {
+            let entries: Vec<&Entry> = scan
+                .entries
+                .range(from + 1..)
+                .map(|(_, e)| e)
+                .take_while(|e| e.position.n <= synced.n)
+                .collect();
+            let count = entries.len() as u64;
+            match self.folder.apply(entries, Some(synced)).and_then(|()| self.folder.flush()) {
                 Ok(()) => {
                     let applied = self.folder.applied();
                     self.journal.folded(applied);
-                    return entries().count() as u64;
+                    return count;
                 }
                 Err(error) => *opening = self.folder.replace(&fold::chain_of(&error)),
             }
@@ -336,13 +342,13 @@ impl Standing {
             generation: scan.chain.last().map_or(0, |last| last.header.generation),
             n: scan.last,
         };
-        let boundary = scan.chain.first().map_or(1, |first| first.header.first);
+        let boundary = scan.chain.first().map_or(0, |first| first.header.before);
         let (loss, set_store_aside) = match stored {
             Some(store) if !scan.chain.is_empty() && !scan.generations().any(|g| g == store.generation) => {
                 (Some(Loss::ForeignStore { store }), true)
             }
             Some(store) if store.n > scan.last => (Some(Loss::JournalBehindStore { store, journal }), false),
-            Some(store) if scan.dropped > 0 && store.n + 1 < boundary && !scan.lost() => (Some(Loss::StoreBehindJournal), true),
+            Some(store) if scan.dropped > 0 && store.n < boundary && !scan.lost() => (Some(Loss::StoreBehindJournal), true),
             _ => (None, false),
         };
         Self {

@@ -14,7 +14,7 @@ pub(crate) use scan::{Scan, scan};
 pub(crate) use trim::Trim;
 
 use crate::disk::{Disk, DiskFile};
-use crate::record::{Entry, RECORD_LIMIT, Record};
+use crate::record::{Entry, Keep, RECORD_LIMIT, Record};
 use eyot_model::Position;
 use live::LiveSet;
 use segment::{Header, SEGMENT_HEADER};
@@ -99,6 +99,8 @@ pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
     generation: u64,
+    /// Of whatever came before the first segment.
+    previous_generation: u64,
     current: Current,
     current_header: Option<Header>,
     old: VecDeque<Old>,
@@ -112,7 +114,11 @@ pub(crate) struct Journal {
     pending: VecDeque<Pending>,
     pending_bytes: u64,
     live: LiveSet,
+    /// Copies of live records that are not known to be durable, and whose segments may be gone.
+    carry: Vec<Entry>,
     buffer: Vec<u8>,
+    /// The stop before this start was in order.
+    clean: bool,
     /// Counts the times that unsynced content was given up and written again.
     rewrites: u64,
 }
@@ -133,9 +139,8 @@ impl Ticket {
 }
 
 impl Journal {
-    /// Goes on after what a scan found. With `new_generation`, positions from now on are of that one. Records after number
-    /// `folded` are kept for the store.
-    pub(crate) fn resume(disk: Arc<dyn Disk>, segment_bytes: u64, scan: &mut Scan, generation: u64, folded: u64) -> Self {
+    /// Goes on after what a scan found. Records after `stored` are kept for the store.
+    pub(crate) fn resume(disk: Arc<dyn Disk>, segment_bytes: u64, scan: &mut Scan, generation: u64, stored: Option<Position>) -> Self {
         let mut chain: VecDeque<Old> = scan
             .chain
             .iter()
@@ -152,6 +157,7 @@ impl Journal {
             disk,
             segment_bytes: segment_bytes.max(2 * SEGMENT_HEADER),
             generation,
+            previous_generation: stored.map_or(generation, |p| p.generation),
             current: Current {
                 index: tail.as_ref().map_or(0, |t| t.header.index),
                 file: None,
@@ -173,10 +179,12 @@ impl Journal {
             pending: VecDeque::new(),
             pending_bytes: 0,
             live: std::mem::take(&mut scan.live),
+            carry: Vec::new(),
             buffer: Vec::new(),
+            clean: scan.clean,
             rewrites: 0,
         };
-        let needed = folded.min(journal.synced);
+        let needed = stored.map_or(0, |p| p.n).min(journal.synced);
         journal.pending = scan
             .entries
             .range(needed + 1..)
@@ -186,31 +194,27 @@ impl Journal {
             })
             .collect();
         journal.pending_bytes = journal.pending.iter().map(|p| p.entry.payload.len() as u64).sum();
-        journal.sync_tail();
+        let copies = std::mem::take(&mut scan.unsure_copies);
+        journal.carry = scan
+            .entries
+            .values()
+            .filter(|e| copies.contains(&e.position.n) && journal.live.needs(e))
+            .cloned()
+            .collect();
+        // What was written after the last mark is written again, not synced: if a sync of it failed before the process
+        // ended, the system has forgotten that it is not on disk.
+        let unsure = journal.last > journal.synced || !journal.carry.is_empty();
+        journal.current.sync_failed = unsure;
+        journal.current.unsynced = unsure;
+        if let Err(error) = journal.disk.sync_dir() {
+            tracing::error!(%error, "the journal's folder cannot be synced");
+        }
         journal
     }
 
-    /// What another process wrote before it died may be in the system's memory alone.
-    fn sync_tail(&mut self) {
-        let synced = self.disk.sync_dir().and_then(|()| match self.current.index {
-            0 => Ok(()),
-            index => self.disk.open(&segment::name(index))?.sync_data(),
-        });
-        match synced {
-            Ok(()) => {
-                self.current.synced_end = self.current.end;
-                self.synced = self.last;
-            }
-            Err(error) => {
-                tracing::error!(%error, "the journal's last segment cannot be synced; its end is written again");
-                self.current.sync_failed = true;
-                self.current.unsynced = true;
-            }
-        }
-    }
-
     /// Begins a segment, so that generation and what was examined are on disk.
-    pub(crate) fn begin(&mut self, examined: u64) -> Result<(), JournalError> {
+    pub(crate) fn begin(&mut self, generation: u64, examined: u64) -> Result<(), JournalError> {
+        self.generation = generation;
         self.examined = self.examined.max(examined);
         self.rotate(0)
     }
@@ -343,14 +347,15 @@ impl Journal {
         if again {
             self.encode_unsynced(&mut rewrite);
         }
-        let previous_end = if again { self.current.synced_end } else { self.current.end };
+        // Not `end`: a mark that was written after the last sync is not durable.
+        let previous_end = self.current.synced_end;
         let header = Header {
             index: self.next_index,
             previous: self.current.index,
             previous_end,
             generation: self.generation,
-            previous_generation: self.current_header.map_or(self.generation, |h| h.generation),
-            first: if again { (self.synced + 1).min(self.next) } else { self.next },
+            previous_generation: self.current_header.map_or(self.previous_generation, |h| h.generation),
+            before: if again { self.synced } else { self.last },
             dropped: self.dropped,
             examined: self.examined,
             bound: 0,
@@ -394,8 +399,16 @@ impl Journal {
         Ok(())
     }
 
-    /// The frames of all records that are not known to be durable.
+    /// The frames of all that is not known to be durable.
     fn encode_unsynced(&self, out: &mut Vec<u8>) {
+        for entry in &self.carry {
+            if let Keep::WhileLive(key) = entry.keep {
+                frame::encode_copy(out, self.current.index, entry, key);
+            }
+        }
+        if !self.carry.is_empty() {
+            frame::encode_mark(out, self.current.index, self.synced, SEGMENT_HEADER, self.dropped);
+        }
         for p in self.pending.iter().filter(|p| p.entry.position.n > self.synced) {
             frame::encode_record(out, self.current.index, p.entry.position.n, p.entry.keep, &p.entry.payload, p.more);
         }
@@ -434,6 +447,7 @@ impl Journal {
     fn mark_synced(&mut self, end: u64, last: u64) {
         self.current.synced_end = self.current.synced_end.max(end);
         self.synced = self.synced.max(last);
+        self.carry.clear();
         if self.current.end <= end {
             self.current.unsynced = false;
         }
@@ -518,11 +532,14 @@ impl Journal {
     /// Syncs, and says that nothing is missing behind the last record.
     pub(crate) fn close(&mut self) -> Result<(), JournalError> {
         self.sync()?;
-        if self.no_room_for(CLOSE_ROOM) {
+        if self.clean && self.current.file.is_none() {
             return Ok(());
         }
+        if self.no_room_for(CLOSE_ROOM) {
+            self.rotate(CLOSE_ROOM)?;
+        }
         let mut frame = Vec::new();
-        frame::encode_close(&mut frame, self.current.index, self.last);
+        frame::encode_close(&mut frame, self.current.index, self.next - 1);
         self.write(&frame)?;
         self.current.closed = true;
         match self.current.file.as_ref().map_or(Ok(()), |file| file.sync_data()) {

@@ -107,6 +107,12 @@ impl SimDisk {
         self.0.lock().faults.syncs
     }
 
+    /// The sum of all file lengths.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.lock().used()
+    }
+
     /// Turns one bit of a file over, on the medium and in the cache; nothing happens beyond its end.
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u8) {
         let state = &mut *self.0.lock();

@@ -38,7 +38,7 @@ pub(crate) enum Frame<'a> {
     },
     /// This segment is durable up to `offset`, which is where record `n` ends; segments up to number `dropped` are no longer needed.
     Mark { n: u64, offset: u64, dropped: u64, more: bool },
-    /// The journal was closed in order after record `n`.
+    /// The journal was closed in order, and no number after `n` was ever given to a record.
     Close { n: u64 },
 }
 

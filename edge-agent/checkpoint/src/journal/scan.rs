@@ -9,7 +9,7 @@ use super::segment::{self, Header, SEGMENT_HEADER};
 use crate::disk::{Disk, DiskFile, read_all};
 use crate::record::{Entry, Keep};
 use eyot_model::Position;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Longest file that is taken for a segment, in bytes.
@@ -78,6 +78,8 @@ pub(crate) struct Scan {
     pub(crate) next_index: u64,
     pub(crate) dropped: u64,
     pub(crate) examined: u64,
+    /// Numbers of the copies that are not known to be durable.
+    pub(crate) unsure_copies: BTreeSet<u64>,
     /// Files that mean nothing any more.
     pub(crate) leftovers: Vec<String>,
 }
@@ -113,10 +115,11 @@ pub(crate) fn scan(disk: &dyn Disk) -> io::Result<Scan> {
     let (chain, missing) = link(&headers);
     let mut items = Vec::new();
     let mut last = 0;
+    let mut closed = None;
     for (at, header) in chain.iter().enumerate() {
         let successor = chain.get(at + 1);
         let stated_end = successor.filter(|s| s.previous == header.index).map(|s| s.previous_end);
-        let mut reader = Reader::new(header, stated_end, successor.is_none(), last.max(header.first.saturating_sub(1)));
+        let mut reader = Reader::new(header, stated_end, successor.is_none(), last.max(header.before));
         match disk.open(&segment::name(header.index)).and_then(|file| read_all(&*file)) {
             Ok(bytes) => reader.read(&bytes),
             Err(_) => scan.damage.push(damage(header.index, DamageKind::Unreadable, true)),
@@ -127,7 +130,11 @@ pub(crate) fn scan(disk: &dyn Disk) -> io::Result<Scan> {
         scan.damage.append(&mut reader.damage);
         if successor.is_none() {
             scan.torn = reader.torn;
-            scan.clean = reader.clean;
+            scan.clean = reader.closed.is_some();
+            closed = reader.closed;
+            let durable = reader.scanned.durable_end;
+            let unsure = reader.items.iter().filter(|item| item.copy && item.end > durable);
+            scan.unsure_copies = unsure.map(|item| item.entry.position.n).collect();
         }
         items.append(&mut reader.items);
         scan.chain.push(reader.scanned);
@@ -138,7 +145,7 @@ pub(crate) fn scan(disk: &dyn Disk) -> io::Result<Scan> {
     for index in missing {
         scan.damage.push(damage(index, DamageKind::Missing, true));
     }
-    scan.settle(items, last);
+    scan.settle(items, last, closed);
     Ok(scan)
 }
 
@@ -226,7 +233,7 @@ impl Scan {
 
     /// A segment that was dropped, or whose creation failed, or that does not belong here.
     fn outside_chain(&mut self, disk: &dyn Disk, index: u64, header: &Header) {
-        let mut reader = Reader::new(header, None, false, header.first.saturating_sub(1));
+        let mut reader = Reader::new(header, None, false, header.before);
         if index > self.dropped
             && let Ok(bytes) = disk.open(&segment::name(index)).and_then(|file| read_all(&*file))
         {
@@ -240,7 +247,7 @@ impl Scan {
     }
 
     /// Brings together what the segments gave.
-    fn settle(&mut self, items: Vec<Item>, last: u64) {
+    fn settle(&mut self, items: Vec<Item>, last: u64, closed: Option<u64>) {
         let (dropped, examined) = (self.dropped, self.examined);
         let index = |damage: &Damage| segment::index_of(&damage.file).unwrap_or_default();
         self.damage.retain(|damage| index(damage) > dropped);
@@ -261,10 +268,9 @@ impl Scan {
             self.entries.entry(item.entry.position.n).or_insert(item.entry);
         }
         self.last = last;
-        self.next = if self.clean && !self.lost() {
-            last + 1
-        } else {
-            self.next.max(last + 1)
+        self.next = match closed {
+            Some(given) if !self.lost() => given.max(last) + 1,
+            _ => self.next.max(last + 1),
         };
     }
 }
@@ -273,6 +279,8 @@ impl Scan {
 #[derive(Debug)]
 pub(crate) struct Item {
     segment: u64,
+    /// Where its frame ends.
+    end: u64,
     pub(crate) entry: Entry,
     pub(crate) copy: bool,
 }
@@ -290,7 +298,8 @@ pub(crate) struct Reader {
     possible: u64,
     dropped: u64,
     torn: u64,
-    clean: bool,
+    /// The last number that was given out, where the last frame says so.
+    closed: Option<u64>,
 }
 
 impl Reader {
@@ -313,7 +322,7 @@ impl Reader {
             possible: header.bound,
             dropped: 0,
             torn: 0,
-            clean: false,
+            closed: None,
         }
     }
 
@@ -333,7 +342,10 @@ impl Reader {
         while at < limit {
             let sound = frame::decode(&within[at..], index).filter(|(frame, _)| follows(frame, expected));
             if let Some((frame, len)) = sound {
-                self.clean = matches!(frame, Frame::Close { .. });
+                self.closed = match frame {
+                    Frame::Close { n } => Some(n),
+                    _ => None,
+                };
                 if let Frame::Record { n, .. } = frame {
                     expected = Some(n + 1);
                 }
@@ -341,10 +353,10 @@ impl Reader {
                 self.take(&frame, at, &mut batch);
                 continue;
             }
-            self.clean = false;
             if at >= durable_end {
                 break;
             }
+            self.closed = None;
             let found = Search::new(within, index).next(at + 1).filter(|(offset, ..)| *offset < durable_end);
             let next = found.as_ref().map_or(durable_end.min(limit), |(offset, ..)| *offset);
             // A mark that went bad says nothing that later ones do not say again; the numbers tell that no record is gone.
@@ -376,7 +388,7 @@ impl Reader {
         } else {
             let tail = &bytes[to_usize(self.scanned.end).min(bytes.len())..];
             self.torn = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-            self.clean &= self.torn == 0 && self.is_last;
+            self.closed = self.closed.filter(|_| self.torn == 0 && self.is_last);
             // With the machine down in between, a torn tail may hide further marks; what was read up to here stands.
             self.scanned.durable_end = self.scanned.durable_end.max(durable_end.min(to_usize(self.scanned.end)) as u64);
         }
@@ -422,6 +434,7 @@ impl Reader {
             };
             batch.items.push(Item {
                 segment: self.scanned.header.index,
+                end: end as u64,
                 entry,
                 copy,
             });

@@ -21,8 +21,8 @@ pub(crate) struct Header {
     pub(crate) generation: u64,
     /// The generation of the segment before.
     pub(crate) previous_generation: u64,
-    /// Number of the first record that can stand here.
-    pub(crate) first: u64,
+    /// Number of the last record before this segment.
+    pub(crate) before: u64,
     /// No record that stands here has this number or a higher one.
     pub(crate) bound: u64,
     /// Every segment up to this number is no longer needed.
@@ -43,7 +43,7 @@ impl Header {
             self.previous_end,
             self.generation,
             self.previous_generation,
-            self.first,
+            self.before,
             self.bound,
             self.dropped,
             self.examined,
@@ -86,7 +86,7 @@ impl Header {
             previous_end: next()?,
             generation: next()?,
             previous_generation: next()?,
-            first: next()?,
+            before: next()?,
             bound: next()?,
             dropped: next()?,
             examined: next()?,
@@ -118,7 +118,7 @@ mod tests {
         previous_end: 10_000,
         generation: 77,
         previous_generation: 76,
-        first: 1_000,
+        before: 1_000,
         bound: 250_000,
         dropped: 1,
         examined: 0,

@@ -1,0 +1,161 @@
+//! What is particular to the store on disk.
+
+use eyot_checkpoint::{Batch, Checkpoint, CheckpointStore, Config, Record, SimDisk, SledSource, StoreOpening, StoreSource};
+use eyot_model::Position;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::world::{LOG, append, log, log_fold, small};
+
+/// A small generator, so that values do not compress or repeat.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(2).wrapping_add(1);
+    (0..len)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x.to_le_bytes()[3]
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_spills_into_files_that_the_database_never_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = SledSource::new(dir.path().join("store"), 4 << 20);
+    let store = source.open_sled().unwrap();
+    let side_files = || fs::read_dir(dir.path().join("store/blobs")).unwrap().count();
+    // Long keys without a common beginning, values of every length around the limits, rewritten and deleted in between.
+    for round in 0u64..6 {
+        for chunk in 0u64..40 {
+            let mut batch = Batch::default();
+            for i in 0..40 {
+                let id = chunk * 40 + i;
+                let len = [10, 1_000, 3_071, 3_072, 3_073, 4_096, 3_072][usize::try_from((id + round) % 7).unwrap()];
+                let key = noise(id, 192);
+                if (id + round) % 11 == 0 {
+                    batch.delete("t", key);
+                } else {
+                    batch.put("t", key, noise(id ^ (round << 32), len));
+                }
+            }
+            store
+                .apply(
+                    &batch,
+                    Some(Position {
+                        generation: 1,
+                        n: round * 40 + chunk,
+                    }),
+                )
+                .unwrap();
+        }
+        store.flush().unwrap();
+        assert_eq!(store.side_files().unwrap(), 0, "round {round}");
+    }
+    let mut batch = Batch::default();
+    batch.put("t", b"an assignment of the greatest length".to_vec(), noise(5, 24 << 20));
+    store.apply(&batch, None).unwrap();
+    store.flush().unwrap();
+    assert_eq!(side_files(), 0);
+    drop(store);
+    let store = source.open_sled().unwrap();
+    assert_eq!(side_files(), 0);
+    assert_eq!(
+        store.get("t", b"an assignment of the greatest length").unwrap(),
+        Some(noise(5, 24 << 20))
+    );
+}
+
+#[test]
+fn a_database_that_has_grown_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let source = SledSource::new(path.clone(), 4 << 20);
+    let store = source.open_sled().unwrap();
+    for round in 0u64..8 {
+        let mut batch = Batch::default();
+        batch.put("t", b"large".to_vec(), noise(round, 20 << 20));
+        store.apply(&batch, None).unwrap();
+    }
+    let mut batch = Batch::default();
+    batch.delete("t", b"large".to_vec());
+    batch.put("t", b"small".to_vec(), b"kept".to_vec());
+    store.apply(&batch, Some(Position { generation: 1, n: 8 })).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let length = || fs::metadata(path.join("db")).unwrap().len();
+    let before = length();
+    assert!(before > 64 << 20, "{before}");
+    let store = source.open_sled().unwrap();
+    assert!(length() < 8 << 20, "{} after {before}", length());
+    assert_eq!(store.get("t", b"small").unwrap(), Some(b"kept".to_vec()));
+    assert_eq!(store.folded().unwrap(), Some(Position { generation: 1, n: 8 }));
+    assert!(!dir.path().join("store.rewrite").exists());
+}
+
+fn open(disk: &SimDisk, path: &Path, generation: u64) -> (Checkpoint, eyot_checkpoint::Recovered) {
+    let source = Arc::new(SledSource::new(path.to_path_buf(), 1 << 20));
+    Checkpoint::open(small(), Arc::new(disk.clone()), source, Arc::new(log_fold), generation, "label").unwrap()
+}
+
+#[test]
+fn a_database_of_garbage_is_set_aside_and_built_anew() {
+    for garbage in ["db", "conf"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let disk = SimDisk::new();
+        let (mut checkpoint, _) = open(&disk, &path, 1);
+        append(&mut checkpoint, 1..=50);
+        checkpoint.fold().unwrap();
+        drop(checkpoint);
+        disk.kill();
+        let len = usize::try_from(fs::metadata(path.join(garbage)).unwrap().len()).unwrap();
+        fs::write(path.join(garbage), noise(3, len)).unwrap();
+
+        let (checkpoint, recovered) = open(&disk, &path, 2);
+        let report = &recovered.report;
+        match (&report.store, garbage) {
+            (StoreOpening::Rebuilt { name, .. }, _) => assert!(dir.path().join(name).exists()),
+            // Some garbage reads as an empty database.
+            (StoreOpening::Created, "db") => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(report.loss, None, "the journal has it all");
+        assert_eq!(log(&recovered).len(), 50);
+        assert_eq!(
+            recovered.store.get(LOG, &50u64.to_be_bytes()).unwrap(),
+            Some(crate::world::text(50))
+        );
+        drop(recovered);
+        drop(checkpoint);
+    }
+}
+
+#[test]
+fn an_idle_store_is_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let source: Arc<dyn StoreSource> = Arc::new(SledSource::new(dir.path().join("store"), 8 << 20));
+    let disk = Arc::new(SimDisk::new());
+    let (mut checkpoint, recovered) = Checkpoint::open(
+        Config {
+            segment_bytes: 64 << 10,
+            ..small()
+        },
+        disk,
+        source,
+        Arc::new(log_fold),
+        1,
+        "label",
+    )
+    .unwrap();
+    for n in 0..20u64 {
+        checkpoint
+            .append((0..100).map(|i| Record::until_folded(noise(n * 100 + i, 200))).collect())
+            .unwrap();
+        checkpoint.fold().unwrap();
+    }
+    assert_eq!(recovered.store.scan(LOG, &[], None, usize::MAX).unwrap().len(), 2_000);
+    checkpoint.close().unwrap();
+}

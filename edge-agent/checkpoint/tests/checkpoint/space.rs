@@ -1,0 +1,107 @@
+//! A disk that runs full, and has room again.
+
+use crate::world::{World, append, live, log, small, text};
+use eyot_checkpoint::{Config, DiskMarks, DiskState, JournalError, Record};
+
+fn config() -> Config {
+    Config {
+        marks: DiskMarks {
+            high_free: 200 << 10,
+            critical_free: 50 << 10,
+            reserve: 64 << 10,
+        },
+        ..small()
+    }
+}
+
+#[test]
+fn marks_are_told_and_the_reserve_is_the_last_resort() {
+    let world = World::default();
+    world.disk.set_capacity(Some(400 << 10));
+    let (mut checkpoint, _) = world.open_with(config(), 1);
+    assert_eq!(checkpoint.refresh_disk_state(), DiskState::Normal);
+    append(&mut checkpoint, 1..=10);
+    world.disk.set_capacity(Some(200 << 10));
+    assert_eq!(checkpoint.refresh_disk_state(), DiskState::High);
+    world.disk.set_capacity(Some(100 << 10));
+    assert_eq!(checkpoint.refresh_disk_state(), DiskState::Critical);
+
+    // Nothing left but the reserve: it is given up, and appends go on until that is used too.
+    world.disk.set_capacity(Some(1));
+    let mut n = 10;
+    let mut states = Vec::new();
+    let error = loop {
+        match checkpoint.append(vec![Record::until_folded(text(n + 1))]) {
+            Ok(_) => n += 1,
+            Err(error) => break error,
+        }
+        if states.last() != Some(&checkpoint.disk_state()) {
+            states.push(checkpoint.disk_state());
+        }
+        assert!(n < 10_000);
+    };
+    assert!(matches!(error, JournalError::Full(_)), "{error:?}");
+    assert_eq!(checkpoint.disk_state(), DiskState::Full);
+    let acknowledged = n;
+    for _ in 0..3 {
+        checkpoint.append(vec![Record::until_folded(text(0))]).unwrap_err();
+    }
+
+    world.disk.set_capacity(Some(1 << 20));
+    append(&mut checkpoint, acknowledged + 1..=acknowledged + 5);
+    assert_eq!(checkpoint.refresh_disk_state(), DiskState::Normal, "the reserve is there again");
+    checkpoint.sync().unwrap();
+    drop(checkpoint);
+    world.crash(7);
+    let (_, recovered) = world.open_with(config(), 2);
+    assert_eq!(recovered.report.loss, None);
+    let texts: Vec<Vec<u8>> = log(&recovered).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, (1..=acknowledged + 5).map(text).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_disk_at_the_start_does_not_stop_the_agent() {
+    let world = World::default();
+    world.disk.set_capacity(Some(0));
+    let (mut checkpoint, recovered) = world.open_with(config(), 1);
+    assert_eq!(recovered.report.last.n, 0);
+    assert!(matches!(
+        checkpoint.append(vec![Record::until_folded(text(1))]),
+        Err(JournalError::Full(_))
+    ));
+    world.disk.set_capacity(None);
+    append(&mut checkpoint, [1]);
+    checkpoint.sync().unwrap();
+}
+
+#[test]
+fn the_journal_stays_short_and_what_is_alive_stays_in_it() {
+    let world = World::default();
+    let (mut checkpoint, _) = world.open(1);
+    checkpoint.append(vec![live(1, 1), live(2, 2)]).unwrap();
+    for round in 0..60 {
+        append(&mut checkpoint, (0..100).map(|i| 10 + round * 100 + i));
+        if round == 30 {
+            checkpoint
+                .append(vec![Record::ends(eyot_checkpoint::LiveKey(2), text(5_000_000))])
+                .unwrap();
+            checkpoint.append(vec![live(3, 3)]).unwrap();
+        }
+        checkpoint.fold().unwrap();
+        assert!(
+            checkpoint.journal_bytes() <= (64 + 2 * 24) << 10,
+            "{} bytes",
+            checkpoint.journal_bytes()
+        );
+    }
+    drop(checkpoint);
+    // Even with the store gone, what is alive is rebuilt, in order.
+    world.crash(1);
+    world.source.fail_opens(1);
+    let (_, recovered) = world.open(2);
+    let alive: Vec<Vec<u8>> = recovered.live.iter().map(|entry| entry.payload.clone()).collect();
+    assert_eq!(alive, [text(1), text(3)]);
+    assert_eq!(recovered.live[0].position.n, 1, "a copy keeps its position");
+    assert_eq!(log(&recovered)[0], (1, text(1)));
+    assert_eq!(recovered.report.loss, None);
+}
