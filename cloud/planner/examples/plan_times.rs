@@ -1,7 +1,7 @@
 //! How long planning takes: `cargo run --release -p eyot-planner --example plan_times [AGENTS]`.
 
 #[path = "../tests/common/layered.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 mod layered;
 
 use eyot_model::{Inputs, LinkState};

@@ -23,7 +23,8 @@ pub enum Error {
     Expression {
         task: String,
         field: &'static str,
-        source: ExpressionError,
+        // Boxed: it is much larger than the rest.
+        source: Box<ExpressionError>,
     },
     /// Stored workflows have no cycle; this one was not checked.
     #[error("the tasks before `{task}` form a cycle")]

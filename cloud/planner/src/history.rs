@@ -30,10 +30,10 @@ impl Mean {
         self.value += weight * (figure - self.value);
     }
 
-    /// None before the first figure. A stored figure that is no number counts as none.
+    /// None before the first figure. A stored figure that is no number counts as none, and none is beyond belief.
     #[must_use]
     pub fn get(&self) -> Option<f64> {
-        (self.count > 0 && self.value.is_finite() && self.value >= 0.0).then_some(self.value)
+        (self.count > 0 && self.value.is_finite() && self.value >= 0.0).then_some(self.value.min(LARGEST_BYTES))
     }
 
     /// How many figures went in.

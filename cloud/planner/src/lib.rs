@@ -9,6 +9,8 @@
 //! It does not start anything, count epochs, or keep time: times in a plan are predictions from the moment of planning.
 //! It knows no clock, randomness, disk or network.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cut;
 mod error;
 mod estimate;
@@ -159,7 +161,7 @@ fn parsed(expr: &Expr, task: &Task, field: &'static str) -> Result<Program, Erro
     Program::parse(&expr.source).map_err(|error| Error::Expression {
         task: task.name.clone(),
         field,
-        source: error.into(),
+        source: Box::new(error.into()),
     })
 }
 

@@ -294,7 +294,7 @@ fn expression(task: &Task, field: &'static str, error: EvaluateError) -> Error {
     Error::Expression {
         task: task.name.clone(),
         field,
-        source: error.into(),
+        source: Box::new(error.into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whole plans: where tasks go, and the exact words that say why.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::layered::{agent, read, task, workflow};

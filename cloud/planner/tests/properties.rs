@@ -1,5 +1,7 @@
 //! What holds for every plan.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::layered::{Random, fleet, history, layered};
@@ -219,4 +221,25 @@ fn ten_thousand_tasks_are_planned_whole() {
     let plan = eyot_planner::plan(&request).unwrap();
     assert_eq!(plan.choices.len(), 10_000);
     assert!(plan.fragments.len() <= 100);
+}
+
+/// One task after the other, all at once, and everything into one: no shape is deep or wide enough to matter.
+#[test]
+fn extreme_shapes_are_planned() {
+    const TASKS: usize = 3_000;
+    let mut chain = layered(TASKS, 1, 1);
+    for (n, task) in chain.tasks.iter_mut().enumerate().skip(1) {
+        task.needs.insert(eyot_model::TaskIx(u32::try_from(n - 1).unwrap()));
+    }
+    let flat = layered(TASKS, TASKS, 1);
+    let mut funnel = flat.clone();
+    for n in 0..TASKS - 1 {
+        common::layered::read(&mut funnel.tasks[TASKS - 1], n, &format!("t{n}"));
+    }
+    for workflow in [chain, flat, funnel] {
+        let mut case = Case::new(workflow, fleet(20, 1));
+        case.history = history(2);
+        let plan = case.plan().unwrap();
+        check(&case, &plan).unwrap();
+    }
 }

@@ -1,6 +1,8 @@
 //! Real graphs: traces of scientific workflows in WfFormat 1.5 (wfcommons.org). They are read from the folder that
 //! `EYOT_WFINSTANCES` names, or from `../shared/data/wfinstances` beside the workspace, and skipped where there is none.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::Case;
