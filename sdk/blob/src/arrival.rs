@@ -51,20 +51,25 @@ pub struct Arrival {
 
 impl Store {
     /// Goes on with a partial blob if there is one whose outline is known; None means that [`Store::begin`] needs the
-    /// outline. What is on disk is verified again unless this process wrote it.
+    /// outline. What is on disk is verified again unless this process wrote it. A partial blob that does not have the
+    /// `size` that is known from elsewhere does not count.
     ///
     /// # Errors
     /// What the disk reports.
-    pub fn resume(&self, digest: &Digest, size: u64) -> Result<Option<Begin>, Error> {
+    pub fn resume(&self, digest: &Digest, size: Option<u64>) -> Result<Option<Begin>, Error> {
         if let Some(begin) = self.begun(digest) {
             return Ok(Some(begin));
         }
         let Ok(bytes) = fs::read(self.inner.layout.partial_outline(digest)) else {
             return Ok(None);
         };
-        match Outline::decode(*digest, size, &bytes) {
-            Ok(outline) => self.begin(outline).map(Some),
-            Err(_) => Ok(None),
+        let Some((found, values)) = bytes.split_first_chunk::<8>() else {
+            return Ok(None);
+        };
+        let found = u64::from_le_bytes(*found);
+        match Outline::decode(*digest, found, values) {
+            Ok(outline) if size.is_none_or(|size| size == found) => self.begin(outline).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -112,12 +117,13 @@ impl Store {
         };
         let outline = &arrival.shared.outline;
         arrival.verified = match known {
-            Some(verified) => verified,
+            Some(verified) => verified.min(outline.size()),
             None => verified_prefix(&arrival.shared.file, outline).map_err(Error::io("read", &path))?,
         };
         arrival.unsynced = arrival.verified;
         if outline.ranges() > 1 {
-            fs::write(&outline_path, outline.encode()).map_err(Error::io("write", &outline_path))?;
+            let file = [&outline.size().to_le_bytes()[..], &outline.encode()].concat();
+            fs::write(&outline_path, file).map_err(Error::io("write", &outline_path))?;
         }
         let size = outline.size();
         arrival

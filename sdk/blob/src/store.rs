@@ -172,6 +172,15 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Where the bytes of a blob lie now, for a program that has to be given a file. It may move when it is made durable and
+    /// go when it is swept.
+    #[must_use]
+    pub fn path_of(&self, digest: &Digest) -> Option<std::path::PathBuf> {
+        let state = self.inner.state.lock();
+        let path = self.path(&state, digest);
+        path.exists().then_some(path)
+    }
+
     #[must_use]
     pub fn contains(&self, digest: &Digest) -> bool {
         let state = self.inner.state.lock();

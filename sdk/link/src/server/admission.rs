@@ -1,0 +1,312 @@
+//! From a first packet to a link, an enrolment, a renewal, or a refusal.
+
+use super::Options;
+use super::authority::{Authority, Enrolment, Standing};
+use super::session::{self, Links};
+use crate::ca::SigningRequest;
+use crate::frames::{self, SMALL_FRAME};
+use crate::link::Live;
+use crate::throttle::Throttle;
+use crate::transport::close;
+use crate::{Admission, Ca, Credential, Error, Secret};
+use eyot_model::Timestamp;
+use eyot_wire::{CloseCode, EnrolReply, EnrolRequest, RenewRequest, StreamKind, ToAgent, ToCloud, alpn};
+use parking_lot::Mutex;
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connection, Incoming, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Longest name that a device may ask for, in bytes.
+const NAME_LIMIT: usize = 128;
+/// How long a client that was answered may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+pub(super) struct Acceptor {
+    pub(super) ca: Arc<Ca>,
+    pub(super) authority: Arc<dyn Authority>,
+    pub(super) options: Options,
+    pub(super) links: Links,
+    accepted: mpsc::Sender<Live<ToAgent, ToCloud>>,
+    handshakes: Arc<Semaphore>,
+    crowded: Mutex<Throttle>,
+}
+
+/// Why a connection was refused, and what the peer is told.
+pub(super) struct Refused {
+    pub(super) code: CloseCode,
+    pub(super) reason: String,
+}
+
+impl Refused {
+    pub(super) fn new(code: CloseCode, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+        }
+    }
+
+    fn protocol(error: &Error) -> Self {
+        let reason = match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        Self::new(CloseCode::Protocol, reason)
+    }
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        ca: Arc<Ca>,
+        authority: Arc<dyn Authority>,
+        options: Options,
+        accepted: mpsc::Sender<Live<ToAgent, ToCloud>>,
+    ) -> Self {
+        Self {
+            handshakes: Arc::new(Semaphore::new(options.handshakes)),
+            ca,
+            authority,
+            options,
+            links: Links::default(),
+            accepted,
+            crowded: Mutex::new(Throttle::default()),
+        }
+    }
+
+    pub(super) async fn run(self: Arc<Self>, endpoint: quinn::Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            let peer = incoming.remote_address();
+            let free = self.handshakes.available_permits();
+            if free < self.options.handshakes / 2 && incoming.may_retry() && !incoming.remote_address_validated() {
+                // Costs nothing here, and whoever forged the address never comes back.
+                let _ = incoming.retry();
+                continue;
+            }
+            let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
+                if let Some(suppressed) = self.crowded.lock().admit(Instant::now()) {
+                    tracing::warn!(%peer, suppressed, "refused a connection: too many handshakes at a time");
+                }
+                incoming.refuse();
+                continue;
+            };
+            tokio::spawn(self.clone().admit(incoming, peer, permit));
+        }
+    }
+
+    async fn admit(self: Arc<Self>, incoming: Incoming, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let limit = self.options.handshake_timeout;
+        let handshake = async { incoming.accept()?.await };
+        let connection = match tokio::time::timeout(limit, handshake).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                let reason = handshake_failure(&error);
+                tracing::warn!(%peer, reason, "refused a connection");
+                return;
+            }
+            Err(_) => {
+                tracing::warn!(%peer, reason = "the handshake took too long", "refused a connection");
+                return;
+            }
+        };
+        let served = tokio::time::timeout(limit * 2, self.serve(&connection, peer)).await;
+        drop(permit);
+        let refused = match served {
+            Ok(Ok(())) => return,
+            Ok(Err(refused)) => refused,
+            Err(_) => Refused::new(CloseCode::Timeout, "it did not say in time what it wants"),
+        };
+        tracing::warn!(%peer, reason = refused.reason, "refused a connection");
+        close(&connection, refused.code, &refused.reason);
+    }
+
+    async fn serve(self: &Arc<Self>, connection: &Connection, peer: SocketAddr) -> Result<(), Refused> {
+        let protocol = connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<HandshakeData>().ok())
+            .and_then(|data| data.protocol)
+            .unwrap_or_default();
+        match protocol.as_slice() {
+            alpn::WORK => {
+                let credential = self.credential(connection)?;
+                self.standing(&credential)?;
+                if !credential.validity.contains(self.options.clock.now()) {
+                    return Err(Refused::new(
+                        CloseCode::Expired,
+                        format!("expired certificate of agent {}", credential.agent),
+                    ));
+                }
+                let live = session::open(self, connection.clone(), credential).await?;
+                // Revoked while the link came up: whoever revoked it found no link to close.
+                if let Err(refused) = self.standing(&credential) {
+                    live.link.close(refused.code);
+                    return Err(refused);
+                }
+                tracing::info!(agent = %credential.agent, %peer, "link is up");
+                let _ = self.accepted.send(live).await;
+                Ok(())
+            }
+            alpn::RENEW => {
+                let credential = self.credential(connection)?;
+                self.standing(&credential)?;
+                let (send, recv) = self.one_stream(connection, StreamKind::Renew).await?;
+                self.renew(peer, credential, send, recv).await.map(|_| ())?;
+                goodbye(connection).await;
+                Ok(())
+            }
+            alpn::JOIN => {
+                let (send, recv) = self.one_stream(connection, StreamKind::Enrol).await?;
+                self.enrol(peer, send, recv).await?;
+                goodbye(connection).await;
+                Ok(())
+            }
+            other => Err(Refused::new(
+                CloseCode::Protocol,
+                format!("unknown protocol `{}`", String::from_utf8_lossy(other)),
+            )),
+        }
+    }
+
+    fn credential(&self, connection: &Connection) -> Result<Credential, Refused> {
+        connection
+            .peer_identity()
+            .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .and_then(|chain| chain.first().map(|leaf| Credential::read(leaf)))
+            .ok_or_else(|| Refused::new(CloseCode::NoCertificate, "no certificate"))?
+            .map_err(|e| Refused::new(CloseCode::NoCertificate, e.to_string()))
+    }
+
+    fn standing(&self, credential: &Credential) -> Result<(), Refused> {
+        let agent = credential.agent;
+        match self.authority.check(agent, credential.serial) {
+            Standing::Allowed => Ok(()),
+            Standing::Revoked => Err(Refused::new(CloseCode::Revoked, format!("revoked certificate of agent {agent}"))),
+            Standing::Unknown => Err(Refused::new(CloseCode::Unknown, format!("agent {agent} is not known here"))),
+        }
+    }
+
+    async fn one_stream(&self, connection: &Connection, kind: StreamKind) -> Result<(SendStream, RecvStream), Refused> {
+        let streams = async {
+            let (send, mut recv) = connection.accept_bi().await?;
+            match frames::read_kind(&mut recv).await? {
+                found if found == kind => Ok((send, recv)),
+                found => Err(Error::Protocol(format!("a stream of kind {found:?} instead of {kind:?}"))),
+            }
+        };
+        streams.await.map_err(|e: Error| Refused::protocol(&e))
+    }
+
+    async fn enrol(&self, peer: SocketAddr, mut send: SendStream, mut recv: RecvStream) -> Result<(), Refused> {
+        let request: EnrolRequest = frames::read_frame(&mut recv, SMALL_FRAME)
+            .await
+            .map_err(|e| Refused::protocol(&e))?;
+        let secret = Secret::from_bytes(request.token);
+        let decided = match SigningRequest::read(&request.csr) {
+            Err(error) => Err(error.to_string()),
+            Ok(_) if request.name.len() > NAME_LIMIT => Err(format!("the name is longer than {NAME_LIMIT} bytes")),
+            Ok(csr) => {
+                let enrolment = Enrolment {
+                    secret: &secret,
+                    agent: csr.agent(),
+                    name: &request.name,
+                    peer,
+                };
+                self.authority.enrol(enrolment).await.map(|admission| (csr, admission))
+            }
+        };
+        let (csr, admission) = match decided {
+            Ok(decided) => decided,
+            Err(reason) => {
+                tracing::warn!(%peer, name = ?request.name, reason, "refused an enrolment");
+                return answer(&mut send, &EnrolReply::Denied { reason }).await;
+            }
+        };
+        tracing::info!(agent = %csr.agent(), %peer, name = ?request.name, "enrolled an agent");
+        self.grant(&mut send, &csr, admission).await.map(|_| ())
+    }
+
+    /// Serves one renewal; the end of the new certificate if there is one.
+    pub(super) async fn renew(
+        &self,
+        peer: SocketAddr,
+        credential: Credential,
+        mut send: SendStream,
+        mut recv: RecvStream,
+    ) -> Result<Option<Timestamp>, Refused> {
+        let request: RenewRequest = frames::read_frame(&mut recv, SMALL_FRAME)
+            .await
+            .map_err(|e| Refused::protocol(&e))?;
+        self.standing(&credential)?;
+        let decided = match SigningRequest::read(&request.csr) {
+            Err(error) => Err(error.to_string()),
+            Ok(csr) if csr.agent() != credential.agent => Err("the request is for another key".to_owned()),
+            Ok(csr) => {
+                let renewed = self.authority.renew(credential.agent, credential.serial).await;
+                renewed.map(|admission| (csr, admission))
+            }
+        };
+        match decided {
+            Ok((csr, admission)) => {
+                tracing::info!(agent = %credential.agent, %peer, "renewed a certificate");
+                self.grant(&mut send, &csr, admission).await.map(Some)
+            }
+            Err(reason) => {
+                tracing::warn!(agent = %credential.agent, %peer, reason, "refused a renewal");
+                answer(&mut send, &EnrolReply::Denied { reason }).await.map(|()| None)
+            }
+        }
+    }
+
+    async fn grant(&self, send: &mut SendStream, csr: &SigningRequest, admission: Admission) -> Result<Timestamp, Refused> {
+        let chain = self
+            .ca
+            .sign(csr, admission.serial, self.options.clock.now(), admission.not_after)
+            .map_err(|e| Refused::protocol(&e))?;
+        let reply = EnrolReply::Granted {
+            agent: csr.agent(),
+            chain,
+            expires_at: admission.not_after,
+        };
+        answer(send, &reply).await?;
+        Ok(admission.not_after)
+    }
+}
+
+async fn answer(send: &mut SendStream, reply: &EnrolReply) -> Result<(), Refused> {
+    frames::write_frame(send, reply).await.map_err(|e| Refused::protocol(&e))?;
+    let _ = send.finish();
+    Ok(())
+}
+
+/// Waits until the client has its answer and closes.
+async fn goodbye(connection: &Connection) {
+    let _ = tokio::time::timeout(GOODBYE, connection.closed()).await;
+    close(connection, CloseCode::Done, "");
+}
+
+/// Why a handshake failed, in words for the log.
+fn handshake_failure(error: &quinn::ConnectionError) -> String {
+    use quinn::ConnectionError as E;
+    let alert = |code: quinn::TransportErrorCode| u64::from(code).checked_sub(0x100);
+    match error {
+        // What we found wrong with the client.
+        E::TransportError(e) => match alert(e.code) {
+            Some(48) => "certificate of another CA".into(),
+            Some(44) => "revoked certificate".into(),
+            Some(45) => "certificate not valid at this time".into(),
+            Some(120) => "unknown protocol: the program is of another version".into(),
+            Some(42 | 43 | 46 | 49) => format!("unusable certificate: {}", e.reason),
+            _ => e.to_string(),
+        },
+        // What the client found wrong with us.
+        E::ConnectionClosed(e) => match alert(e.error_code) {
+            Some(48) => "the client does not know our CA (unknown CA): it was set up for another control plane".into(),
+            Some(n) if n <= 0xff => format!("the client refused our certificate (TLS alert {n})"),
+            _ => e.to_string(),
+        },
+        E::TimedOut => "the handshake took too long".into(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,77 @@
+//! How the QUIC transport is set up, the same on both sides.
+
+use crate::Error;
+use crate::socket::WatchedSocket;
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A peer that is silent for so long is gone.
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
+/// Keeps paths and address translations alive whatever the heart-beat interval is.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// Bytes that one stream may have in flight: a gigabit over 64 ms.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// Bytes that one connection may have in flight, which bounds what a peer can make this side hold.
+const CONNECTION_WINDOW: u32 = 32 << 20;
+/// Streams that the peer may have open at a time: control, heart-beats, renewal, and blobs.
+pub(crate) const STREAMS: u32 = 35;
+/// Buffer of the socket in each direction, as far as the system grants it.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// Largest UDP payload that is tried on a path: Ethernet's, less the headers of IPv6 and UDP.
+const LARGEST_PAYLOAD: u16 = 1_452;
+
+/// # Panics
+/// Never: the idle time fits.
+pub(crate) fn transport() -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(LARGEST_PAYLOAD);
+    config
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE).expect("ten seconds fit a QUIC idle timeout")))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(u64::from(CONNECTION_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(Some(mtu));
+    Arc::new(config)
+}
+
+/// An endpoint whose socket tells of datagrams that are not for it.
+pub(crate) fn endpoint(bind: SocketAddr, server: Option<quinn::ServerConfig>) -> Result<quinn::Endpoint, Error> {
+    let address_error = |source| Error::Address {
+        address: bind.to_string(),
+        source,
+    };
+    let socket = udp_socket(bind).map_err(address_error)?;
+    let mut key = [0; 8];
+    getrandom::fill(&mut key).map_err(|e| Error::Crypto(e.to_string()))?;
+    let key = u64::from_le_bytes(key);
+    let mut config = EndpointConfig::default();
+    config
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)))
+        // So that a datagram without the fixed bit is surely none of QUIC.
+        .grease_quic_bit(false);
+    let runtime = quinn::default_runtime().ok_or_else(|| Error::Crypto("no async runtime".into()))?;
+    let is_server = server.is_some();
+    let socket = runtime.wrap_udp_socket(socket).map_err(address_error)?;
+    let socket: Arc<dyn quinn::AsyncUdpSocket> = if is_server { WatchedSocket::new(socket, key) } else { socket };
+    quinn::Endpoint::new_with_abstract_socket(config, server, socket, runtime).map_err(address_error)
+}
+
+pub(crate) fn udp_socket(bind: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(bind)?;
+    // Best effort: the system may grant less.
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER);
+    Ok(socket)
+}
+
+pub(crate) fn close(connection: &quinn::Connection, code: eyot_wire::CloseCode, reason: &str) {
+    connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+}
