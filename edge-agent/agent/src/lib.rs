@@ -1,1 +1,31 @@
+//! The agent on a device: the shell around `eyot-node`, and the program `eyot-agent`.
 //!
+//! [`Runtime`] runs attempts and keeps the journal; [`link::keep`] keeps the agent linked to its control plane. What an
+//! agent decides is decided in `eyot-node` and `eyot-engine`; nothing of it is decided here.
+
+mod clock;
+pub mod config;
+pub mod device;
+pub mod link;
+mod logs;
+mod runtime;
+pub mod status;
+
+pub use clock::Clock;
+pub use runtime::{OpenError, Outbound, Parts, RunHereError, Runtime, Storage};
+
+/// Tells systemd that the agent is ready, where it asked (`sd_notify(3)`).
+pub fn notify_ready() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| match path.to_string_lossy().strip_prefix('@') {
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt;
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            socket.send_to_addr(b"READY=1", &address)
+        }
+        None => socket.send_to(b"READY=1", &path),
+    });
+    if let Err(error) = sent {
+        tracing::warn!(%error, "systemd was not told that the agent is ready");
+    }
+}

@@ -17,11 +17,6 @@ pub enum Write {
     DeletePrefix {
         prefix: Key,
     },
-    /// Every key from `from` to `through`, both included.
-    DeleteRange {
-        from: Key,
-        through: Key,
-    },
 }
 
 /// Key spaces: `r` what a run needs to be rebuilt, in the order of positions; `s` saved states of tasks, latest only;

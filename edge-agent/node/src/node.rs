@@ -103,17 +103,17 @@ impl Node {
         self.admit(now);
     }
 
-    /// A task saved its state.
-    pub fn save_checkpoint(&mut self, id: &AttemptId, component: Digest, inputs: Digest, state: Vec<u8>) {
-        if self.runs.contains_key(&id.run) {
+    /// A task saved its state. The position to sync before telling the task so; None if the run is not held any more.
+    pub fn save_checkpoint(&mut self, id: &AttemptId, component: Digest, inputs: Digest, state: Vec<u8>) -> Option<Position> {
+        self.runs.contains_key(&id.run).then(|| {
             self.append(Record::Saved {
                 run: id.run,
                 path: id.path,
                 component,
                 inputs,
                 state,
-            });
-        }
+            })
+        })
     }
 
     /// The journal is durable up to `position`.

@@ -61,6 +61,19 @@ impl Node {
             {
                 outputs.values().for_each(|v: &Value| v.for_each_blob(&mut |b| blobs.push(*b)));
             }
+            // After a loss positions have a new generation: what is not acknowledged is written down again under it.
+            let item = if position.generation == node.last.generation {
+                item
+            } else {
+                let (run, fragment, epoch, event) = (item.run, item.fragment, item.epoch, item.event.clone());
+                let position = node.append(Record::Own {
+                    run,
+                    fragment,
+                    epoch,
+                    event,
+                });
+                eyot_wire::ReportItem { position, ..item }
+            };
             node.outbox.push(item, 256, blobs);
         }
         recovery.runs = node.runs.len();

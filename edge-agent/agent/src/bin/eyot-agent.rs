@@ -1,1 +1,314 @@
-fn main() {}
+//! `eyot-agent`: joins a device to a control plane and runs its tasks.
+
+#![allow(clippy::print_stdout)]
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use eyot_agent::config::{AgentConfig, device_key};
+use eyot_agent::link::{LinkContext, keep};
+use eyot_agent::{Clock, Parts, Runtime, Storage, device, status};
+use eyot_blob::Store;
+use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
+use eyot_model::Load;
+use eyot_wasm_host::{Compiler, Host, HostConfig};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+#[derive(Parser)]
+#[command(
+    name = "eyot-agent",
+    version,
+    about = "Runs a device's part of workflows, with the control plane and without it"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Join a control plane with a one-time token from `eyot agents invite`
+    Join {
+        /// Folder for the agent's key and state
+        #[arg(long, env = "EYOT_AGENT_DATA", default_value = "/var/lib/eyot-agent")]
+        data: PathBuf,
+        /// File that holds the token; `-` reads standard input
+        #[arg(long, default_value = "-")]
+        token_file: String,
+        /// Name of this agent; the host name if not given
+        #[arg(long)]
+        name: Option<String>,
+        /// A label that workflows place tasks by; may be given again
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+        labels: Vec<(String, String)>,
+        /// Agents of one site can reach each other without the cloud
+        #[arg(long)]
+        site: Option<String>,
+    },
+    /// Run the agent in the foreground
+    Run {
+        #[arg(long, env = "EYOT_AGENT_DATA", default_value = "/var/lib/eyot-agent")]
+        data: PathBuf,
+        /// Attempts that may be under way at the same time; four for each core if not given
+        #[arg(long)]
+        workers: Option<usize>,
+    },
+    /// What the agent on this device is doing
+    Status {
+        #[arg(long, env = "EYOT_AGENT_DATA", default_value = "/var/lib/eyot-agent")]
+        data: PathBuf,
+        #[arg(short, long, value_parser = ["text", "json"], default_value = "text")]
+        output: String,
+    },
+    /// Print what a component says of itself, as JSON
+    Describe { component: PathBuf },
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as `role=camera`".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    eyot_wasm_host::compile_child::main_if_asked();
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EYOT_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let result = match cli.command {
+        Command::Join {
+            data,
+            token_file,
+            name,
+            labels,
+            site,
+        } => small_runtime(join(data, token_file, name, labels.into_iter().collect(), site)),
+        Command::Run { data, workers } => run(&data, workers),
+        Command::Status { data, output } => small_runtime(show_status(data, output == "json")),
+        Command::Describe { component } => small_runtime(describe(component)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("eyot-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn small_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
+}
+
+async fn join(
+    data: PathBuf,
+    token_file: String,
+    name: Option<String>,
+    labels: BTreeMap<String, String>,
+    site: Option<String>,
+) -> anyhow::Result<()> {
+    let mut text = Zeroizing::new(String::new());
+    if token_file == "-" {
+        std::io::stdin()
+            .take(16 << 10)
+            .read_to_string(&mut text)
+            .context("cannot read the token from standard input")?;
+    } else {
+        let file = std::fs::File::open(&token_file).with_context(|| format!("cannot open `{token_file}`"))?;
+        file.take(16 << 10)
+            .read_to_string(&mut text)
+            .with_context(|| format!("cannot read `{token_file}`"))?;
+    }
+    let token: JoinToken = text
+        .trim()
+        .parse()
+        .context("this is not a join token; `eyot agents invite` prints one")?;
+    std::fs::create_dir_all(&data).with_context(|| format!("cannot make the folder `{}`", data.display()))?;
+    let name = match name {
+        Some(name) => name,
+        None => host_name().context("this device has no host name; give --name")?,
+    };
+    let key = AgentKey::open_or_create(&data)?;
+    let identity = eyot_link::join(&token, &name, key, eyot_link::Clock::system())
+        .await
+        .map_err(explain)?;
+    identity.save(&data)?;
+    let config = AgentConfig {
+        name: name.clone(),
+        addresses: token.addresses.clone(),
+        labels,
+        site,
+    };
+    config.save(&data)?;
+    println!(
+        "{name} joined as {}; start it with `eyot-agent run --data {}`",
+        identity.agent(),
+        data.display()
+    );
+    Ok(())
+}
+
+fn explain(error: eyot_link::Error) -> anyhow::Error {
+    let advice = error.advice();
+    anyhow::Error::new(error).context(advice)
+}
+
+fn host_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
+    let config = AgentConfig::load(data)?;
+    let identity = Identity::load(data)?.context("this device has a configuration and no certificate; join again")?;
+    let _lock = lock(data)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, 4))
+        .thread_stack_size(512 << 10)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)))
+}
+
+async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, workers: usize) -> anyhow::Result<()> {
+    let clock = Clock::start();
+    let capacity = device::capacity(data);
+    let generation = getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
+    let blobs = Arc::new(Store::open(data.join("blobs"))?);
+    let host_config = HostConfig::new(
+        data.join("compiled"),
+        device_key(data)?,
+        u32::try_from(workers).unwrap_or(u32::MAX),
+        Compiler::this_program()?,
+    );
+    let parts = Parts {
+        host: Host::new(host_config)?,
+        blobs,
+        models: Arc::new(eyot_infer::Runtime::new(512 << 20)),
+        capacity,
+        workers,
+        clock,
+    };
+    let storage = Storage::open(data, capacity, &clock, generation)?;
+    let (runtime, outbound) = Runtime::start(parts, storage)?;
+    let _status = status::serve(data, Arc::clone(&runtime), identity.agent().to_string(), config.name.clone())?;
+    let (load, load_seen) = watch::channel(Load::default());
+    let dialer = Dialer::new(
+        Arc::clone(&identity),
+        DialerOptions {
+            addresses: config.addresses.clone(),
+            load: load_seen,
+            clock: eyot_link::Clock::system(),
+        },
+    )?;
+    tracing::info!(agent = %identity.agent(), name = config.name, version = env!("CARGO_PKG_VERSION"), "agent is running");
+    eyot_agent::notify_ready();
+    let (stop, stopped) = watch::channel(false);
+    let context = LinkContext {
+        runtime: Arc::clone(&runtime),
+        config,
+        capacity,
+        data: data.to_owned(),
+        incarnation: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
+        load,
+    };
+    let link = tokio::spawn(keep(context, dialer, outbound, stopped));
+    wait_for_signal().await?;
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    match link.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(error = %error, "the control plane does not take this agent back; its work went on here"),
+        Err(error) => tracing::error!(%error, "link task failed"),
+    }
+    let stopping = Arc::clone(&runtime);
+    tokio::task::spawn_blocking(move || stopping.stop()).await?;
+    Ok(())
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+    }
+    Ok(())
+}
+
+/// One agent a folder: two would write the same journal.
+fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
+    let path = data.join("lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("cannot write to `{}`", data.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => bail!("another agent runs on `{}`", data.display()),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
+    }
+}
+
+async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
+    let status = status::ask(&data).await.with_context(|| {
+        format!(
+            "no agent answers on `{}`; is `eyot-agent run` running?",
+            status::socket_path(&data).display()
+        )
+    })?;
+    if json {
+        println!("{}", serde_json::to_string(&status)?);
+        return Ok(());
+    }
+    println!("{} ({}) version {}", status.name, status.id, status.version);
+    println!("link      {}", status.link);
+    println!("attempts  {} running, {} queued", status.running, status.queued);
+    println!(
+        "results   {}",
+        if status.unreported {
+            "some wait for the control plane"
+        } else {
+            "all acknowledged"
+        }
+    );
+    for run in status.runs {
+        println!(
+            "run       {} {} {}",
+            run.id,
+            run.workflow,
+            if run.done_here { "done here" } else { "in progress" }
+        );
+    }
+    Ok(())
+}
+
+async fn describe(component: PathBuf) -> anyhow::Result<()> {
+    let bytes = std::fs::read(&component).with_context(|| format!("cannot read `{}`", component.display()))?;
+    let digest = eyot_model::Digest::of(&bytes);
+    let cache = std::env::temp_dir().join(format!("eyot-describe-{}", std::process::id()));
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
+    let host = Host::new(HostConfig::new(cache.clone(), key, 1, Compiler::this_program()?))?;
+    let described = async {
+        let prepared = host
+            .prepare(digest, &component)
+            .await
+            .map_err(|e| anyhow::anyhow!("{}", e.to_failure()))?;
+        let host = Arc::clone(&host);
+        let description = tokio::task::spawn_blocking(move || host.describe(&prepared)).await?;
+        description.map_err(|failure| anyhow::anyhow!("{failure}"))
+    };
+    let described = described.await;
+    drop(std::fs::remove_dir_all(&cache));
+    println!("{}", serde_json::to_string(&described?)?);
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Keeps the agent linked to its control plane: says what the node wants said, tells the node what it hears, brings up
+//! the blobs that others need.
+
+use crate::config::AgentConfig;
+use crate::device;
+use crate::runtime::{Outbound, Runtime};
+use eyot_link::{AgentLink, Dialer, Events, Happening, Kind, TransferError};
+use eyot_model::{BlobRef, Capacity, Digest, Load};
+use eyot_wire::{Hello, ToAgent, ToCloud};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How often lines of tasks are sent and the load is looked at.
+const PULSE: Duration = Duration::from_millis(200);
+/// Most digests in a profile: a hint for the planner, so it need not be complete.
+const HOLDS: usize = 4_096;
+/// Blobs that go up at the same time.
+const UPLOADS: usize = 4;
+
+/// What the link has to know of the agent.
+pub struct LinkContext {
+    pub runtime: Arc<Runtime>,
+    pub config: AgentConfig,
+    pub capacity: Capacity,
+    pub data: PathBuf,
+    /// Random, drawn at this start.
+    pub incarnation: u64,
+    pub load: watch::Sender<Load>,
+}
+
+/// Dials, works, and dials again, until `stop` says so or the control plane will never take this agent back.
+///
+/// # Errors
+/// What trying again does not change: the agent was revoked or removed. Local work goes on all the same.
+pub async fn keep(
+    context: LinkContext,
+    mut dialer: Dialer,
+    mut outbound: mpsc::UnboundedReceiver<Outbound>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), eyot_link::Error> {
+    loop {
+        let live = tokio::select! {
+            live = dialer.dial() => live?,
+            () = stopped(&mut stop) => return Ok(()),
+        };
+        tracing::info!(cloud = %live.link.peer_addr(), "link is up");
+        let (link, mut events) = (live.link, live.events);
+        // What was meant for an earlier link: the inventory and the outbox say it again.
+        while outbound.try_recv().is_ok() {}
+        let reason = tokio::select! {
+            reason = work(&context, &link, &mut events, &mut outbound, &dialer) => reason,
+            () = stopped(&mut stop) => {
+                context.runtime.set_link(None);
+                context.runtime.turn(|node, _| node.link_down());
+                link.shutdown(eyot_wire::CloseCode::Shutdown).await;
+                dialer.shutdown().await;
+                return Ok(());
+            }
+        };
+        context.runtime.set_link(None);
+        context.runtime.turn(|node, _| node.link_down());
+        tracing::warn!(reason = %reason, "link is down; work goes on here");
+        if reason.kind() == Kind::Terminal && matches!(*reason, eyot_link::Error::Revoked | eyot_link::Error::UnknownAgent) {
+            return Err(Arc::try_unwrap(reason).unwrap_or(eyot_link::Error::Revoked));
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say stop is gone, which is a stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn work(
+    context: &LinkContext,
+    link: &AgentLink,
+    events: &mut Events<ToAgent>,
+    outbound: &mut mpsc::UnboundedReceiver<Outbound>,
+    dialer: &Dialer,
+) -> Arc<eyot_link::Error> {
+    let runtime = &context.runtime;
+    let hello = ToCloud::Hello(Box::new(Hello {
+        profile: profile(context, dialer).await,
+        incarnation: context.incarnation,
+        clock: runtime.clock.now(),
+    }));
+    if let Err(error) = link.send(&hello).await {
+        return Arc::new(error);
+    }
+    let mut pulse = tokio::time::interval(PULSE);
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (up, mut uploads) = mpsc::unbounded_channel::<BlobRef>();
+    let uploader = async {
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                blob = uploads.recv(), if running.len() < UPLOADS => match blob {
+                    Some(blob) => drop(running.spawn(upload(Arc::clone(runtime), link.clone(), blob.digest))),
+                    None => return,
+                },
+                Some(_) = running.join_next() => {}
+            }
+        }
+    };
+    tokio::pin!(uploader);
+    loop {
+        tokio::select! {
+            happening = events.next() => match happening {
+                Happening::Message(message) => hear(context, link, message),
+                Happening::Closed(reason) => return reason,
+                Happening::Suspect => tracing::warn!("the control plane has not answered three heart-beats"),
+                Happening::Restored => tracing::info!("the control plane answers again"),
+                Happening::Heartbeat(_) | Happening::Acknowledged(_) => {}
+            },
+            Some(item) = outbound.recv() => match item {
+                Outbound::Send(message) => {
+                    if let Err(error) = link.send(&message).await {
+                        return Arc::new(error);
+                    }
+                }
+                Outbound::Upload(blob) => drop(up.send(blob)),
+            },
+            _ = pulse.tick() => {
+                let mut load = runtime.look(eyot_node::Node::load);
+                load.disk_bytes_free = device::disk(&context.data).map_or(0, |(_, free)| free);
+                context.load.send_if_modified(|known| std::mem::replace(known, load) != load);
+                let lines = runtime.logs.take();
+                if !lines.is_empty() && let Err(error) = link.send(&ToCloud::Logs(lines)).await {
+                    return Arc::new(error);
+                }
+                renew_when_due(link, dialer).await;
+            }
+            () = &mut uploader => {}
+        }
+    }
+}
+
+fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent) {
+    let runtime = &context.runtime;
+    if let ToAgent::Welcome(welcome) = &message {
+        let skew = welcome.clock.0.abs_diff(runtime.clock.now().0) / 1_000_000;
+        if skew > 30 {
+            tracing::warn!(skew_seconds = skew, "this device's clock and the control plane's differ");
+        }
+        runtime.set_link(Some(link.clone()));
+        runtime.turn(|node, _| node.link_up());
+    } else {
+        runtime.turn(|node, now| node.handle_message(message, now));
+    }
+}
+
+async fn upload(runtime: Arc<Runtime>, link: AgentLink, digest: Digest) {
+    let mut wait = Duration::from_millis(100);
+    while !link.is_closed() {
+        match eyot_link::push(&link, digest, &runtime.blobs).await {
+            Ok(moved) => {
+                tracing::debug!(%digest, size = moved.size, moved = moved.moved, "blob is in the cloud");
+                return runtime.turn(|node, _| node.uploaded(digest));
+            }
+            Err(TransferError::Link(_)) => return,
+            Err(error) => tracing::warn!(%digest, %error, "blob does not go up; trying again"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
+    }
+}
+
+/// Renews the certificate at two thirds of its life, over the link that is there.
+async fn renew_when_due(link: &AgentLink, dialer: &Dialer) {
+    let identity = dialer.identity();
+    let now = eyot_link::Clock::system().now();
+    if identity.credential().validity.renew_at() > now {
+        return;
+    }
+    match link.renew(identity).await {
+        Ok(_) => tracing::info!("certificate was renewed"),
+        Err(error) => tracing::warn!(%error, "certificate was not renewed; trying again"),
+    }
+}
+
+async fn profile(context: &LinkContext, dialer: &Dialer) -> eyot_model::AgentProfile {
+    let blobs = Arc::clone(&context.runtime.blobs);
+    let holds: BTreeSet<Digest> = tokio::task::spawn_blocking(move || {
+        blobs
+            .list()
+            .map(|list| list.into_iter().take(HOLDS).map(|(digest, _)| digest).collect())
+            .unwrap_or_default()
+    })
+    .await
+    .unwrap_or_default();
+    let load = context.runtime.look(eyot_node::Node::load);
+    device::profile(dialer.identity().agent(), &context.config, context.capacity, load, holds)
+}

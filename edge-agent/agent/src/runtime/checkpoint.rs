@@ -1,0 +1,42 @@
+//! The node's records in the journal's terms, and their folding into the store.
+
+use eyot_checkpoint::{Batch, Fold, Keep, LiveKey};
+use eyot_model::Position;
+use eyot_node::{Record, RecordError, Write};
+
+/// The tree of the store that holds the node's keys.
+pub(super) const TREE: &str = "node";
+
+pub(super) fn to_journal(record: &Record) -> Result<eyot_checkpoint::Record, RecordError> {
+    let keep = match record {
+        Record::Assigned(assignment) | Record::Submitted(assignment) => Keep::WhileLive(LiveKey(assignment.run.0)),
+        Record::Own { run, .. } | Record::Fact { run, .. } | Record::Dropped { run, .. } => Keep::WhileLive(LiveKey(run.0)),
+        Record::Released { run } => Keep::Ends(LiveKey(run.0)),
+        Record::Committed { .. } | Record::Saved { .. } => Keep::UntilFolded,
+    };
+    Ok(eyot_checkpoint::Record {
+        keep,
+        payload: record.encode()?,
+    })
+}
+
+/// Folds the node's records into the store.
+pub(super) struct NodeFold;
+
+impl Fold for NodeFold {
+    fn fold(&self, position: Position, bytes: &[u8], out: &mut Batch) {
+        let record = match Record::decode(bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(%error, n = position.n, "a record of the journal cannot be read by this version; it is left out of the checkpoint");
+                return;
+            }
+        };
+        for write in eyot_node::Fold::writes(position, &record, bytes) {
+            match write {
+                Write::Put { key, value } => out.put(TREE, key, value),
+                Write::DeletePrefix { prefix } => out.delete_prefix(TREE, prefix),
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! One attempt on a worker's thread: get what it needs, run it, make its blobs durable.
+
+use super::Runtime;
+use super::services::AttemptServices;
+use eyot_link::AgentLink;
+use eyot_model::{BlobRef, Digest, Failure, FailureKind, Outcome, Usage, Value};
+use eyot_node::Start;
+use eyot_wasm_host::{AttemptEnd, AttemptSpec, CancelToken, Limits, Prepared};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long an attempt waits for blobs while there is no way to get them, before it counts as failed (and is retried by
+/// its policy). The link's own back-off goes on meanwhile.
+const BLOB_PATIENCE: Duration = Duration::from_secs(60);
+
+impl Runtime {
+    pub(super) fn execute(self: &Arc<Self>, start: &Start) -> AttemptEnd {
+        let cancel = self.running.lock().get(&start.id).cloned().unwrap_or_default();
+        match self.equip(start, &cancel) {
+            Ok(prepared) => self.run_prepared(&prepared, start, cancel),
+            Err(outcome) => AttemptEnd {
+                outcome,
+                usage: Usage::default(),
+            },
+        }
+    }
+
+    fn run_prepared(self: &Arc<Self>, prepared: &Prepared, start: &Start, cancel: CancelToken) -> AttemptEnd {
+        let spec = AttemptSpec {
+            id: start.id,
+            namespace: start.namespace.clone(),
+            task: start.task.clone(),
+            inputs: start.inputs.clone(),
+            limits: Limits {
+                memory_bytes: start.resources.memory_bytes,
+                cpu: start.cpu_limit.map(|l| l.as_duration()).or(Limits::default().cpu),
+                wall: start.timeout.map(|l| l.as_duration()),
+                ..Limits::default()
+            },
+            grants: start.grants.clone(),
+        };
+        let services = Arc::new(AttemptServices {
+            runtime: Arc::clone(self),
+            id: start.id,
+            component: start.digest,
+            inputs: OnceLock::new(),
+            given: start.inputs.clone(),
+        });
+        let end = self.host.run(prepared, spec, services, cancel);
+        match self.keep_blobs(&end.outcome) {
+            Ok(()) => end,
+            Err(error) => AttemptEnd {
+                outcome: Outcome::Failed(Failure::new(
+                    FailureKind::Agent,
+                    format!("outputs could not be made durable: {error}"),
+                )),
+                usage: end.usage,
+            },
+        }
+    }
+
+    /// A record is appended only after the blobs that it names are synced.
+    fn keep_blobs(&self, outcome: &Outcome) -> Result<(), eyot_blob::Error> {
+        let Outcome::Succeeded(outputs) = outcome else { return Ok(()) };
+        let mut digests = Vec::new();
+        outputs
+            .values()
+            .for_each(|value| value.for_each_blob(&mut |blob| digests.push(blob.digest)));
+        if digests.is_empty() { Ok(()) } else { self.blobs.sync(&digests) }
+    }
+
+    /// The component, ready, and every blob that the inputs name, here.
+    fn equip(&self, start: &Start, cancel: &CancelToken) -> Result<Arc<Prepared>, Outcome> {
+        let mut needed: BTreeMap<Digest, u64> = BTreeMap::new();
+        for value in start.inputs.values() {
+            self.missing_in(value, &mut needed);
+        }
+        let prepared = self.host.ready(&start.digest);
+        if prepared.is_none() && !self.blobs.contains(&start.digest) {
+            needed.insert(start.digest, start.component.size);
+        }
+        if !needed.is_empty() {
+            self.tokio.block_on(self.fetch_all(&needed, cancel))?;
+        }
+        if let Some(prepared) = prepared {
+            return Ok(prepared);
+        }
+        let path = self.blobs.path_of(&start.digest).ok_or_else(|| {
+            Outcome::Failed(Failure::new(
+                FailureKind::BlobUnavailable,
+                format!("component `{}` is not on this agent", start.component.name),
+            ))
+        })?;
+        self.tokio.block_on(self.host.prepare(start.digest, &path)).map_err(|error| {
+            let mut failure = error.to_failure();
+            failure.message = format!("component `{}`: {}", start.component.name, failure.message);
+            Outcome::Failed(failure)
+        })
+    }
+
+    fn missing_in(&self, value: &Value, missing: &mut BTreeMap<Digest, u64>) {
+        value.for_each_blob(&mut |blob: &BlobRef| {
+            if !self.blobs.contains(&blob.digest) {
+                missing.insert(blob.digest, blob.size);
+            }
+        });
+    }
+
+    async fn fetch_all(&self, needed: &BTreeMap<Digest, u64>, cancel: &CancelToken) -> Result<(), Outcome> {
+        for digest in needed.keys() {
+            self.fetch(*digest, cancel).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, digest: Digest, cancel: &CancelToken) -> Result<(), Outcome> {
+        let deadline = Instant::now() + BLOB_PATIENCE;
+        let mut last = String::from("the agent is not connected");
+        let mut links = self.link.subscribe();
+        while !self.blobs.contains(&digest) {
+            if cancel.is_cancelled() {
+                return Err(Outcome::Cancelled);
+            }
+            if Instant::now() >= deadline {
+                let message = format!("blob {digest} could not be had: {last}");
+                return Err(Outcome::Failed(Failure::new(FailureKind::BlobUnavailable, message)));
+            }
+            let link: Option<AgentLink> = links.borrow_and_update().clone();
+            if let Some(link) = link {
+                match eyot_link::fetch(&link, digest, &self.blobs, |_, _| {}).await {
+                    Ok(_) => continue,
+                    Err(error) => last = error.to_string(),
+                }
+            }
+            // A new link is worth another try at once.
+            let _ = tokio::time::timeout(Duration::from_millis(250), links.changed()).await;
+        }
+        Ok(())
+    }
+}

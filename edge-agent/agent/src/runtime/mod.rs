@@ -1,0 +1,274 @@
+//! The runtime: the node behind one lock, workers that carry it on, the journal under it.
+//!
+//! The worker that ends an attempt takes the node's lock, tells the node, appends what the node decided in one write,
+//! and goes on with the next attempt itself: a chain of tasks never changes thread and never waits for a sync.
+
+mod checkpoint;
+mod core;
+mod execute;
+mod queue;
+mod saved;
+mod services;
+mod storage;
+
+pub use self::core::Outbound;
+pub use self::storage::{OpenError, Storage};
+
+use self::core::{Core, Effects};
+use self::queue::ReadyQueue;
+use self::saved::Saved;
+use crate::clock::Clock;
+use crate::logs::Logs;
+use eyot_blob::Store;
+use eyot_checkpoint::{Handle as Journal, News};
+use eyot_link::AgentLink;
+use eyot_model::{AttemptId, Capacity, Position, RunId, RunOutcome, Timestamp};
+use eyot_node::{Node, Start};
+use eyot_wasm_host::{CancelToken, Host};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+/// What the runtime is made of.
+pub struct Parts {
+    pub host: Arc<Host>,
+    pub blobs: Arc<Store>,
+    pub models: Arc<eyot_infer::Runtime>,
+    pub capacity: Capacity,
+    /// Threads that run attempts.
+    pub workers: usize,
+    pub clock: Clock,
+}
+
+/// The running agent, link apart.
+pub struct Runtime {
+    core: Mutex<Core>,
+    ready: ReadyQueue,
+    running: Mutex<HashMap<AttemptId, CancelToken>>,
+    saved: Saved,
+    pub(crate) host: Arc<Host>,
+    pub(crate) blobs: Arc<Store>,
+    pub(crate) models: Arc<eyot_infer::Runtime>,
+    pub(crate) logs: Logs,
+    pub(crate) clock: Clock,
+    journal: Journal,
+    link: watch::Sender<Option<AgentLink>>,
+    timer: Notify,
+    finished: Mutex<HashMap<RunId, oneshot::Sender<RunOutcome>>>,
+    stopping: AtomicBool,
+    tokio: tokio::runtime::Handle,
+}
+
+impl Runtime {
+    /// Starts the runtime over a recovered node. Must be called within a tokio runtime.
+    ///
+    /// The second value is what the link has to send, in order.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(parts: Parts, storage: Storage) -> std::io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Outbound>)> {
+        let (outbound, to_send) = mpsc::unbounded_channel();
+        let Storage {
+            node,
+            service,
+            mut news,
+            saved,
+        } = storage;
+        let runtime = Arc::new(Self {
+            core: Mutex::new(Core::new(node, outbound)),
+            ready: ReadyQueue::default(),
+            running: Mutex::default(),
+            saved,
+            host: parts.host,
+            blobs: parts.blobs,
+            models: parts.models,
+            logs: Logs::default(),
+            clock: parts.clock,
+            journal: service.handle(),
+            link: watch::Sender::new(None),
+            timer: Notify::new(),
+            finished: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            tokio: tokio::runtime::Handle::current(),
+        });
+        runtime.core.lock().service = Some(service);
+        for n in 0..parts.workers.max(1) {
+            let worker = Arc::clone(&runtime);
+            std::thread::Builder::new()
+                .name(format!("task-{n}"))
+                .stack_size(4 << 20)
+                .spawn(move || worker.work())?;
+        }
+        let listener = Arc::clone(&runtime);
+        tokio::spawn(async move {
+            while let Some(item) = news.recv().await {
+                listener.hear(item);
+            }
+        });
+        let timer = Arc::clone(&runtime);
+        tokio::spawn(async move { timer.keep_time().await });
+        // What the node decided while it recovered.
+        runtime.turn(|_, _| {});
+        Ok((runtime, to_send))
+    }
+
+    /// Lets the node act, and does what it wants. One attempt that is to start is handed to the caller where `take`.
+    fn act(&self, take: bool, action: impl FnOnce(&mut Node, Timestamp)) -> Option<Start> {
+        let mut core = self.core.lock();
+        let now = self.clock.now();
+        action(&mut core.node, now);
+        let effects = core.drain(&self.journal);
+        let rearm = core.timer_moved();
+        let mine = self.perform(effects, take);
+        drop(core);
+        if rearm {
+            self.timer.notify_one();
+        }
+        mine
+    }
+
+    /// Tells the node something and does what it wants.
+    pub(crate) fn turn(&self, action: impl FnOnce(&mut Node, Timestamp)) {
+        self.act(false, action);
+    }
+
+    /// Looks at the node without changing it.
+    pub(crate) fn look<T>(&self, view: impl FnOnce(&Node) -> T) -> T {
+        view(&self.core.lock().node)
+    }
+
+    fn perform(&self, effects: Effects, take: bool) -> Option<Start> {
+        if !effects.started.is_empty() {
+            let mut running = self.running.lock();
+            for start in &effects.started {
+                running.insert(start.id, CancelToken::new());
+            }
+        }
+        for id in effects.stopped {
+            if let Some(token) = self.running.lock().get(&id) {
+                token.cancel();
+            }
+        }
+        for (run, outcome) in effects.finished {
+            if let Some(waiter) = self.finished.lock().remove(&run) {
+                // Whoever waited may have gone.
+                let _ = waiter.send(outcome);
+            }
+        }
+        for run in effects.forgotten {
+            self.saved.forget(run);
+        }
+        let mut starts = effects.started.into_iter();
+        let mine = if take { starts.next() } else { None };
+        self.ready.push_all(starts);
+        mine
+    }
+
+    fn work(self: &Arc<Self>) {
+        while let Some(mut start) = self.ready.pop() {
+            loop {
+                let end = self.execute(&start);
+                self.running.lock().remove(&start.id);
+                let next = self.act(true, |node, now| node.attempt_ended(&start.id, end.outcome, end.usage, now));
+                match next {
+                    Some(next) if !self.stopping.load(Ordering::Relaxed) => start = next,
+                    _ => break,
+                }
+            }
+        }
+    }
+
+    fn hear(&self, news: News) {
+        match news {
+            News::Synced(position) => self.turn(|node, _| node.journal_synced(position)),
+            News::Disk(state) => tracing::warn!(?state, "disk state changed"),
+            News::Health => {
+                let health = self.journal.health();
+                match health.sync_error.or(health.fold_error) {
+                    Some(error) => tracing::error!(error, "journal is in trouble; nothing is acknowledged until it is well again"),
+                    None => tracing::info!("journal is well again"),
+                }
+            }
+        }
+    }
+
+    async fn keep_time(&self) {
+        loop {
+            let next = self.look(Node::poll_timeout);
+            let stuck = self.core.lock().is_stuck();
+            let now = self.clock.now();
+            let wait = match next {
+                Some(at) => at.since(now).as_duration() + std::time::Duration::from_millis(1),
+                None => std::time::Duration::from_secs(3_600),
+            };
+            let wait = if stuck { wait.min(std::time::Duration::from_secs(1)) } else { wait };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => self.turn(|node, now| node.handle_timeout(now)),
+                () = self.timer.notified() => {}
+            }
+            if self.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    /// Runs a workflow that this agent coordinates by itself, without the cloud, to its durable end.
+    ///
+    /// # Errors
+    /// When the workflow cannot run, or the agent stops meanwhile.
+    pub async fn run_here(&self, assignment: eyot_wire::Assignment) -> Result<RunOutcome, RunHereError> {
+        let run = assignment.run;
+        let (tell, told) = oneshot::channel();
+        self.finished.lock().insert(run, tell);
+        let mut refused = None;
+        self.turn(|node, now| refused = node.submit(assignment, now).err());
+        if let Some(error) = refused {
+            self.finished.lock().remove(&run);
+            return Err(RunHereError::Workflow(error));
+        }
+        let outcome = told.await.map_err(|_| RunHereError::Stopped)?;
+        self.turn(|node, _| node.release(run));
+        Ok(outcome)
+    }
+
+    pub(crate) fn is_linked(&self) -> bool {
+        self.link.borrow().is_some()
+    }
+
+    pub(crate) fn set_link(&self, link: Option<AgentLink>) {
+        self.link.send_replace(link);
+    }
+
+    /// The durable position of the journal.
+    #[must_use]
+    pub fn synced(&self) -> Position {
+        self.journal.synced()
+    }
+
+    /// Stops the attempts that run, waits for nothing that only the cloud could end, and closes the journal in order.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.ready.close();
+        for token in self.running.lock().values() {
+            token.cancel();
+        }
+        self.timer.notify_one();
+        let service = self.core.lock().service.take();
+        if let Some(service) = service
+            && let Err(error) = service.close()
+        {
+            tracing::warn!(error = %error, "journal was not closed in order; the next start replays it");
+        }
+    }
+}
+
+/// Why a run on this agent alone did not come to an end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunHereError {
+    #[error("workflow cannot run on this agent")]
+    Workflow(#[source] eyot_engine::GraphError),
+    #[error("agent stopped before the run ended; it goes on at the next start")]
+    Stopped,
+}

@@ -1,0 +1,129 @@
+//! Opening what the agent has on disk, and building the node from it.
+
+use super::checkpoint::{NodeFold, TREE};
+use super::saved::Saved;
+use crate::clock::Clock;
+use eyot_checkpoint::{Checkpoint, Config as JournalConfig, News, OsDisk, Service, SledSource, StoreView, Timing};
+use eyot_model::Capacity;
+use eyot_node::{Config, Fold, Node, Record, Recovered};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// sled's cache; an idle agent's memory is mostly this.
+const CACHE_BYTES: u64 = 4 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("data folder `{path}` cannot be used")]
+    Folder { path: String, source: std::io::Error },
+    #[error("journal cannot be opened")]
+    Journal(#[source] eyot_checkpoint::OpenError),
+    #[error("checkpoint store cannot be read")]
+    Store(#[source] eyot_checkpoint::store::StoreError),
+    #[error("thread of the journal cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Journal, checkpoint and the node that they make.
+pub struct Storage {
+    pub(super) node: Node,
+    pub(super) service: Service,
+    pub(super) news: mpsc::UnboundedReceiver<News>,
+    pub(super) saved: Saved,
+}
+
+impl Storage {
+    /// Opens the folders `journal` and `checkpoint` under `data`, whatever state they are in. `generation` is random.
+    ///
+    /// # Errors
+    /// When the disk itself cannot be used.
+    pub fn open(data: &Path, capacity: Capacity, clock: &Clock, generation: u64) -> Result<Self, OpenError> {
+        let folder = |path: &Path, source| OpenError::Folder {
+            path: path.display().to_string(),
+            source,
+        };
+        let journal = data.join("journal");
+        std::fs::create_dir_all(&journal).map_err(|e| folder(&journal, e))?;
+        let disk = OsDisk::open(&journal).map_err(|e| folder(&journal, e))?;
+        let source = SledSource::new(data.join("checkpoint"), CACHE_BYTES);
+        let now = clock.now();
+        let label = now.as_millis().to_string();
+        let (checkpoint, found) = Checkpoint::open(
+            JournalConfig::default(),
+            Arc::new(disk),
+            Arc::new(source),
+            Arc::new(NodeFold),
+            generation.max(1),
+            &label,
+        )
+        .map_err(OpenError::Journal)?;
+        let report = &found.report;
+        for damage in &report.damage {
+            tracing::error!(?damage, "damage in the journal");
+        }
+        if let Some(loss) = &report.loss {
+            tracing::error!(?loss, "records may have been lost; a new generation begins");
+        }
+        let (tell, news) = mpsc::unbounded_channel();
+        let timing = Timing {
+            sync_every: Duration::from_millis(25),
+            ..Timing::default()
+        };
+        let (records, saved) = read(&found.store).map_err(OpenError::Store)?;
+        let last = report.last;
+        let (node, recovery) = Node::recover(Config { capacity }, Recovered { records, last }, now);
+        for (run, error) in &recovery.lost {
+            tracing::error!(%run, %error, "a run cannot be rebuilt by this version of the agent; the cloud will be told");
+        }
+        tracing::info!(
+            runs = recovery.runs,
+            records = recovery.records,
+            clean = report.clean,
+            torn_bytes = report.torn_bytes,
+            "state recovered"
+        );
+        let service = checkpoint
+            .start(timing, move |item| {
+                // The receiver goes only when the runtime does.
+                let _ = tell.send(item);
+            })
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            node,
+            service,
+            news,
+            saved,
+        })
+    }
+}
+
+type Records = Vec<(eyot_model::Position, Record)>;
+
+fn read(store: &StoreView) -> Result<(Records, Saved), eyot_checkpoint::store::StoreError> {
+    let mut records = Vec::new();
+    let saved = Saved::default();
+    for prefix in [Fold::history_prefix(), Fold::committed_key(), Fold::saved_prefix()] {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = store.scan(TREE, &prefix, after.as_deref(), 1_024)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, value) in &page {
+                match Record::decode(value) {
+                    Ok(Record::Saved {
+                        run,
+                        path,
+                        component,
+                        inputs,
+                        state,
+                    }) => saved.put(run, path, component, inputs, state),
+                    Ok(record) => records.push((Fold::position_of(key).unwrap_or_default(), record)),
+                    Err(error) => tracing::error!(%error, "a record of the checkpoint cannot be read by this version"),
+                }
+            }
+        }
+    }
+    Ok((records, saved))
+}
