@@ -67,6 +67,15 @@ impl Program {
         matches!(self.inner.root.kind, Kind::Path(_))
     }
 
+    /// The reference that it is, where it is nothing but a name and constant fields.
+    #[must_use]
+    pub fn as_reference(&self) -> Option<&Reference> {
+        let (Kind::Path(path), [(reference, _)]) = (&self.inner.root.kind, &self.inner.placed[..]) else {
+            return None;
+        };
+        (reference.path.len() == path.steps.len() + 1).then_some(reference)
+    }
+
     /// The value of a literal (`5m` is none: that is not CEL).
     #[must_use]
     pub fn as_literal(&self) -> Option<&Value> {
