@@ -57,7 +57,8 @@ mod tests {
             let mut backoff = Backoff::new();
             for (n, random) in randoms.into_iter().enumerate() {
                 let delay = backoff.next(outage, random);
-                prop_assert!(delay <= if outage < EARLY { CAP_EARLY } else { CAP_LATE });
+                let cap = if outage < EARLY { CAP_EARLY } else { CAP_LATE };
+                prop_assert!(delay <= cap);
                 prop_assert!(delay <= FIRST * 2u32.saturating_pow(u32::try_from(n).unwrap()));
             }
         }

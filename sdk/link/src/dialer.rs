@@ -253,7 +253,7 @@ where
     Err(last)
 }
 
-async fn connect(endpoint: &Endpoint, addr: SocketAddr, config: ClientConfig) -> Result<Connection, Error> {
+pub(crate) async fn connect(endpoint: &Endpoint, addr: SocketAddr, config: ClientConfig) -> Result<Connection, Error> {
     let connecting = endpoint
         .connect_with(config, addr, CLOUD_NAME)
         .map_err(|e| Error::Connection(e.to_string()))?;
@@ -263,14 +263,14 @@ async fn connect(endpoint: &Endpoint, addr: SocketAddr, config: ClientConfig) ->
     }
 }
 
-fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, Error> {
     let crypto = QuicClientConfig::try_from(tls).map_err(|e| Error::Crypto(e.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport::transport());
     Ok(config)
 }
 
-fn client_endpoint() -> Result<Endpoint, Error> {
+pub(crate) fn client_endpoint() -> Result<Endpoint, Error> {
     transport::endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), None)
         // A system without IPv6.
         .or_else(|_| transport::endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), None))

@@ -30,6 +30,9 @@ mod token;
 mod transfer;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use backoff::Backoff;
 pub use ca::{CLOUD_NAME, Ca, KeyedChain, SigningRequest};
 pub use certificate::{Credential, Serial, Validity, agent_of_key};

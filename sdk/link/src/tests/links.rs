@@ -1,0 +1,230 @@
+use super::cloud::{Cloud, soon};
+use super::refusals::line;
+use crate::{Error, Happening, Kind};
+use eyot_model::{Epoch, FragmentId, Millis, RunId};
+use eyot_wire::{CloseCode, ToAgent, ToCloud};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_keep_their_order_in_both_directions() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    let n = 5_000;
+    let up = linked.agent.link.clone();
+    tokio::spawn(async move {
+        for i in 0..n {
+            let accepted = ToCloud::Accepted {
+                run: RunId(i),
+                fragment: FragmentId(0),
+                epoch: Epoch(1),
+            };
+            up.send(&accepted).await.unwrap();
+        }
+    });
+    let down = linked.cloud.link.clone();
+    tokio::spawn(async move {
+        for i in 0..n {
+            down.send(&ToAgent::Release { run: RunId(i) }).await.unwrap();
+        }
+    });
+    let (mut seen_up, mut seen_down) = (0, 0);
+    soon(async {
+        while seen_up < n || seen_down < n {
+            tokio::select! {
+                event = linked.cloud.events.next(), if seen_up < n => {
+                    if let Happening::Message(ToCloud::Accepted { run, .. }) = event {
+                        assert_eq!(run, RunId(seen_up));
+                        seen_up += 1;
+                    }
+                }
+                event = linked.agent.events.next(), if seen_down < n => {
+                    if let Happening::Message(ToAgent::Release { run }) = event {
+                        assert_eq!(run, RunId(seen_down));
+                        seen_down += 1;
+                    }
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newer_of_two_links_of_an_agent_counts() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    let agent = linked.credential().agent;
+    let mut second = cloud.dialer(linked.dialer.identity().clone());
+    let (newer, there) = soon(async { tokio::join!(second.dial(), cloud.server.accept()) }).await;
+    let newer = newer.unwrap();
+    let reason = soon(linked.agent.link.closed()).await;
+    assert!(matches!(*reason, Error::Replaced), "{reason:?}");
+    assert_eq!(reason.kind(), Kind::Retryable);
+    let event = soon(linked.cloud.events.next()).await;
+    assert!(matches!(event, Happening::Closed(_)), "{event:?}");
+    assert_eq!(cloud.server.agents(), [agent]);
+    newer.link.send(&ToCloud::Logs(vec![])).await.unwrap();
+    let mut there = there.unwrap();
+    soon(async { while !matches!(there.events.next().await, Happening::Message(ToCloud::Logs(_))) {} }).await;
+}
+
+/// 64 MiB of messages that nobody takes: everything that can fill up is full, and heart-beats go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_keep_going_while_messages_are_stuck() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    linked.welcome(Millis(50)).await;
+    let up = linked.agent.link.clone();
+    let burst = tokio::spawn(async move {
+        for _ in 0..16 {
+            up.send(&ToCloud::Logs(vec![line(4 << 20)])).await.unwrap();
+        }
+    });
+    // The control plane's end reads nothing; the agent's end sees its heart-beats answered.
+    let mut answered = 0;
+    soon(async {
+        while answered < 20 {
+            match linked.agent.events.next().await {
+                Happening::Acknowledged(_) => answered += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    let mut messages = 0;
+    soon(async {
+        while messages < 16 {
+            match linked.cloud.events.next().await {
+                Happening::Message(ToCloud::Logs(_)) => messages += 1,
+                Happening::Heartbeat(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    burst.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_waits_for_a_slow_receiver() {
+    let cloud = Cloud::start();
+    let linked = cloud.link().await;
+    let up = linked.agent.link.clone();
+    let burst = tokio::spawn(async move {
+        let mut sent = 0;
+        loop {
+            if up.send(&ToCloud::Logs(vec![line(8 << 20)])).await.is_err() {
+                return sent;
+            }
+            sent += 1;
+        }
+    });
+    // Everything in between holds a bounded number; then the sender is told that the link is closed.
+    assert!(!linked.cloud.link.is_closed());
+    tokio::task::yield_now().await;
+    linked.cloud.link.close(CloseCode::Shutdown);
+    let sent = soon(burst).await.unwrap();
+    assert!(sent <= 16, "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_agent_becomes_suspect_and_is_restored() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    // The control plane expects many heart-beats; the agent goes on with one each second, the default, because the
+    // message that says so is of the other direction.
+    linked
+        .cloud
+        .link
+        .shared
+        .heartbeat_every
+        .send_replace(std::time::Duration::from_millis(60));
+    let mut seen = Vec::new();
+    soon(async {
+        while seen.len() < 4 {
+            match linked.cloud.events.next().await {
+                Happening::Suspect => seen.push("suspect"),
+                Happening::Restored => seen.push("restored"),
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(seen, ["suspect", "restored", "suspect", "restored"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_queued_at_a_shutdown_arrives() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    for _ in 0..100 {
+        linked.agent.link.send(&ToCloud::Logs(vec![line(10_000)])).await.unwrap();
+    }
+    let link = linked.agent.link.clone();
+    let closing = tokio::spawn(async move { link.shutdown(CloseCode::Shutdown).await });
+    let mut messages = 0;
+    let reason = soon(async {
+        loop {
+            match linked.cloud.events.next().await {
+                Happening::Message(_) => messages += 1,
+                Happening::Closed(reason) => return reason,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(messages, 100);
+    assert!(matches!(*reason, Error::Shutdown), "{reason:?}");
+    closing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_survives_a_move_to_another_port() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    let before = linked.cloud.link.peer_addr();
+    linked.dialer.rebind().unwrap();
+    linked.welcome(Millis(50)).await;
+    soon(async {
+        while linked.cloud.link.peer_addr() == before {
+            linked.agent.events.next().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dialer_comes_back_to_a_restarted_control_plane() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    let addr = cloud.addr();
+    cloud.server.shutdown().await;
+    let reason = soon(linked.agent.link.closed()).await;
+    assert!(matches!(*reason, Error::Shutdown), "{reason:?}");
+    assert!(cloud.server.accept().await.is_none());
+    let Cloud {
+        ca,
+        directory,
+        server,
+        time,
+    } = cloud;
+    drop(server);
+    let options = crate::Options {
+        clock: time.clock(),
+        ..crate::Options::default()
+    };
+    let dialing = async {
+        let live = linked.dialer.dial().await.unwrap();
+        drop(live);
+    };
+    let serving = async {
+        // The port is free once the old socket's tasks have ended.
+        let server = loop {
+            match crate::Server::bind(addr, ca.clone(), directory.clone(), options.clone()) {
+                Ok(server) => break server,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        server.accept().await.unwrap();
+    };
+    soon(async { tokio::join!(dialing, serving) }).await;
+}

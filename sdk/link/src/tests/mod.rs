@@ -1,0 +1,9 @@
+//! Control plane and agents on loopback.
+
+mod blobs;
+mod cloud;
+mod joining;
+mod links;
+mod log;
+mod measure;
+mod refusals;
