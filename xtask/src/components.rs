@@ -71,10 +71,12 @@ fn collect(package: &Package, target: &Path, folder: &Path) -> Result<Component>
     Ok(Component { name, file, bytes })
 }
 
-/// Packages below `tasks` and `examples` that make a component.
+/// Packages below `tasks` and `examples`, and what the benchmark runs, that make a component.
 fn is_task(package: &Package) -> bool {
     let path = package.manifest_path.as_std_path();
-    let below = ["tasks", "examples"].iter().any(|folder| path.starts_with(root().join(folder)));
+    let below = ["tasks", "examples", "xtask/bench"]
+        .iter()
+        .any(|folder| path.starts_with(root().join(folder)));
     below && package.targets.iter().any(|t| t.crate_types.contains(&CrateType::CDyLib))
 }
 

@@ -97,7 +97,7 @@ impl House {
         let mut join = Command::new(self.programs.join("eyot-agent"));
         join.args(["join", "--token-file", "-", "--data"])
             .arg(&folder)
-            .args(["--name", name]);
+            .args(["--name", name, "--label", label]);
         let mut child = join
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -111,7 +111,7 @@ impl House {
             bail!("agent {name} could not join ({status})");
         }
         let mut agent = Command::new(self.programs.join("eyot-agent"));
-        agent.args(["run", "--data"]).arg(&folder).args(["--label", label]);
+        agent.args(["run", "--data"]).arg(&folder);
         self.spawn(name, agent)
     }
 

@@ -213,16 +213,12 @@ impl House {
         for spec in specs {
             let folder = self.data.join("agents").join(&spec.name);
             std::fs::create_dir_all(&folder).map_err(|e| file_fault("make", &folder, e))?;
-            let joined = folder.join(".joined");
-            if !joined.exists() {
+            // An agent of kept data has joined before; its labels are those that it joined with.
+            if !folder.join("agent.json").exists() {
                 self.join(client, spec, &folder).await?;
-                std::fs::write(&joined, "").map_err(|e| file_fault("write", &joined, e))?;
             }
             let mut command = tokio::process::Command::new(&self.agent_program);
             command.arg("run").arg("--data").arg(&folder);
-            for (key, value) in &spec.labels {
-                command.arg("--label").arg(format!("{key}={value}"));
-            }
             self.processes.push(self.spawn.start(&spec.name, command)?);
         }
         let limit = Instant::now() + START_LIMIT;
