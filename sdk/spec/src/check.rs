@@ -107,15 +107,15 @@ fn unknown_component(name: &str, place: Place, known: &dyn Components, names: &m
     report.error_with(place, code::UNKNOWN_COMPONENT, format!("unknown component `{name}`"), help);
 }
 
-pub(crate) struct Checker<'c, 't> {
+pub(crate) struct Checker<'c> {
     source: &'c Source<'c>,
     names: Names<'c>,
     components: &'c [Component],
     report: &'c mut Report,
 }
 
-impl<'t> Checker<'_, 't> {
-    fn tasks(&mut self, draft: &WorkflowDraft<'t>) -> Edges {
+impl Checker<'_> {
+    fn tasks(&mut self, draft: &WorkflowDraft<'_>) -> Edges {
         let mut edges = Edges::with_capacity(draft.tasks.len());
         for (ix, task) in draft.tasks.iter().enumerate() {
             edges.push(self.task(ix, task));
@@ -123,7 +123,7 @@ impl<'t> Checker<'_, 't> {
         edges
     }
 
-    fn task(&mut self, ix: usize, task: &TaskDraft<'t>) -> BTreeMap<usize, Place> {
+    fn task(&mut self, ix: usize, task: &TaskDraft<'_>) -> BTreeMap<usize, Place> {
         let mut needs = BTreeMap::new();
         for need in &task.needs {
             self.need(ix, &need.value, need.place, &mut needs);
@@ -171,20 +171,20 @@ impl<'t> Checker<'_, 't> {
         }
     }
 
-    fn outputs(&mut self, draft: &WorkflowDraft<'t>) {
+    fn outputs(&mut self, draft: &WorkflowDraft<'_>) {
         for pattern in draft.outputs.values() {
             self.pattern(pattern, Site::Outputs, &mut BTreeMap::new());
         }
     }
 
-    fn pattern(&mut self, pattern: &Pattern<'t>, site: Site<'_, 't>, needs: &mut BTreeMap<usize, Place>) {
+    fn pattern(&mut self, pattern: &Pattern<'_>, site: Site<'_, '_>, needs: &mut BTreeMap<usize, Place>) {
         for expression in &pattern.expressions {
             self.references(expression, site, needs);
             self.always_fails(expression);
         }
     }
 
-    fn references(&mut self, expression: &Expression<'t>, site: Site<'_, 't>, needs: &mut BTreeMap<usize, Place>) {
+    fn references(&mut self, expression: &Expression<'_>, site: Site<'_, '_>, needs: &mut BTreeMap<usize, Place>) {
         for (reference, offset) in expression.program.placed_references() {
             match self.names.look_up(reference, site) {
                 Ok(Some(task)) => {
@@ -221,7 +221,7 @@ impl<'t> Checker<'_, 't> {
     }
 
     /// `reassignAfter` alone could run a task twice.
-    fn losses(&mut self, draft: &WorkflowDraft<'t>) {
+    fn losses(&mut self, draft: &WorkflowDraft<'_>) {
         let policy = draft.on_disconnect;
         let (Some(place), Some(_), None) = (draft.reassign_place, policy.reassign_after, policy.pause_after) else {
             return;
@@ -235,7 +235,7 @@ impl<'t> Checker<'_, 't> {
     }
 
     /// What the component cannot do without, and what it takes.
-    fn contract(&mut self, ix: usize, task: &TaskDraft<'t>) {
+    fn contract(&mut self, ix: usize, task: &TaskDraft<'_>) {
         let (Some(uses), Some(Some(component))) = (&task.uses, self.components.get(ix)) else {
             return;
         };

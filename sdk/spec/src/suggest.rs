@@ -10,7 +10,8 @@ pub(crate) fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     if wrong_len > 200 {
         return None;
     }
-    let most = 1 + wrong_len / 4;
+    // Something of the word must be right.
+    let most = (1 + wrong_len / 4).min(wrong_len.saturating_sub(1));
     let mut best: Option<(usize, &str)> = None;
     for word in known {
         if word.eq_ignore_ascii_case(wrong) {

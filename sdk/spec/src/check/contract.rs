@@ -50,8 +50,8 @@ fn fits(name: &str, uses: &str, given: &Pattern<'_>, wanted: &Json, root: &Json,
     let kinds = of_schema(wanted, root);
     let found = match &given.template {
         Template::Literal(value) => {
-            if let Err(problem) = literal_fits(value, wanted, root, 0) {
-                let message = format!("`{name}` of `{uses}` {problem}");
+            if let Err(Misfit { path, problem }) = literal_fits(value, wanted, root, 0) {
+                let message = format!("`{name}{path}` of `{uses}` {problem}");
                 report.error_maybe(given.place, code::WRONG_TYPE, message, hint(value, kinds));
             }
             return;
@@ -91,9 +91,29 @@ fn hint(value: &Value, wanted: Kinds) -> Option<String> {
 /// How deep literals are compared with their schema.
 const MAX_DEPTH: usize = 16;
 
-/// # Errors
-/// A fragment that follows the name of the input: `must be an integer, found the string `x``.
-fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Result<(), String> {
+/// Where a literal does not fit, and a fragment that follows its name: `must be an integer, found the string `x``.
+struct Misfit {
+    path: String,
+    problem: String,
+}
+
+impl From<String> for Misfit {
+    fn from(problem: String) -> Self {
+        Self {
+            path: String::new(),
+            problem,
+        }
+    }
+}
+
+impl Misfit {
+    fn within(mut self, step: &str) -> Self {
+        self.path.insert_str(0, step);
+        self
+    }
+}
+
+fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Result<(), Misfit> {
     let schema = target(schema, root);
     let kinds = of_schema(schema, root);
     let whole = match value {
@@ -102,7 +122,7 @@ fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Resu
     };
     let integer_only = kinds.meets(Kinds::INT) && !kinds.meets(Kinds::FLOAT);
     if !kinds.accepting().meets(Kinds::of_value(value)) || (integer_only && !whole) {
-        return Err(format!("must be {}, found {}", kinds.words(), shown(value)));
+        return Err(format!("must be {}, found {}", kinds.words(), shown(value)).into());
     }
     if depth >= MAX_DEPTH || !schema.is_object() {
         return Ok(());
@@ -115,7 +135,7 @@ fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Resu
                 .take(12)
                 .map(|o| format!("`{}`", o.as_str().map_or_else(|| o.to_string(), str::to_owned)))
                 .collect();
-            return Err(format!("must be one of {}, found {}", words.join(", "), shown(value)));
+            return Err(format!("must be one of {}, found {}", words.join(", "), shown(value)).into());
         }
     }
     for union in ["anyOf", "oneOf"] {
@@ -138,7 +158,7 @@ fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Resu
             Some(item_schema) => items
                 .iter()
                 .enumerate()
-                .try_for_each(|(n, item)| literal_fits(item, item_schema, root, depth + 1).map_err(|e| format!("[{n}] {e}"))),
+                .try_for_each(|(n, item)| literal_fits(item, item_schema, root, depth + 1).map_err(|e| e.within(&format!("[{n}]")))),
             None => Ok(()),
         },
         Value::Map(map) => {
@@ -147,9 +167,9 @@ fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Resu
             };
             for (key, item) in map {
                 match properties.get(key) {
-                    Some(property) => literal_fits(item, property, root, depth + 1).map_err(|e| format!(".{key} {e}"))?,
+                    Some(property) => literal_fits(item, property, root, depth + 1).map_err(|e| e.within(&format!(".{key}")))?,
                     None if schema.get("additionalProperties") == Some(&Json::Bool(false)) => {
-                        return Err(format!("has no field `{key}`"));
+                        return Err(format!("has no field `{key}`").into());
                     }
                     None => {}
                 }
@@ -161,7 +181,7 @@ fn literal_fits(value: &Value, schema: &Json, root: &Json, depth: usize) -> Resu
                 .filter_map(Json::as_str)
                 .find(|r| !map.contains_key(*r))
             {
-                Some(missing) => Err(format!("needs the field `{missing}`")),
+                Some(missing) => Err(format!("needs the field `{missing}`").into()),
                 None => Ok(()),
             }
         }

@@ -8,9 +8,9 @@ use crate::report::code;
 use eyot_expr::{Folded, Scope, fold_known};
 use eyot_model::{Template, Value};
 
-impl<'t> Checker<'_, 't> {
+impl Checker<'_> {
     /// A condition: boolean, and not false from the start.
-    pub(crate) fn condition(&mut self, condition: &Expression<'t>, never: &str, message: &str) {
+    pub(crate) fn condition(&mut self, condition: &Expression<'_>, never: &str, message: &str) {
         let place = self.place(condition, 0);
         match fold_known(&condition.program, &Scope::new()) {
             Folded::Known(Value::Bool(false)) => {
@@ -31,7 +31,7 @@ impl<'t> Checker<'_, 't> {
         }
     }
 
-    fn not_a_condition(&mut self, condition: &Expression<'t>, kinds: Kinds) {
+    fn not_a_condition(&mut self, condition: &Expression<'_>, kinds: Kinds) {
         let place = self.place(condition, 0);
         let message = format!("a condition must be true or false, this is {}", kinds.words());
         self.report.error_with(
@@ -42,7 +42,7 @@ impl<'t> Checker<'_, 't> {
         );
     }
 
-    pub(crate) fn always_fails(&mut self, expression: &Expression<'t>) {
+    pub(crate) fn always_fails(&mut self, expression: &Expression<'_>) {
         if let Folded::Error(error) = fold_known(&expression.program, &Scope::new()) {
             let place = self.place(expression, error.offset);
             self.report
@@ -51,7 +51,7 @@ impl<'t> Checker<'_, 't> {
     }
 
     /// The items of a `forEach` are a list.
-    pub(crate) fn items(&mut self, items: &Pattern<'t>) {
+    pub(crate) fn items(&mut self, items: &Pattern<'_>) {
         let (Template::Expr(_), Some(expression)) = (&items.template, items.expressions.first()) else {
             return;
         };

@@ -30,7 +30,7 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) style: Style,
     pub(crate) resolved: Resolved,
-    /// Byte offset where it begins in the source, quotes and block marks included.
+    /// Byte offset where it begins in the source: at its quote, or at the content of a block.
     pub(crate) start: usize,
 }
 

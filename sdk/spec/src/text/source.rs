@@ -79,12 +79,8 @@ impl<'t> Walk<'t> {
         match scalar.style {
             Style::Plain => {}
             Style::Single | Style::Double => walk.at += 1,
-            Style::Block => {
-                walk.skip_line();
-                let first = walk.rest().lines().find(|l| !l.trim().is_empty()).unwrap_or("");
-                walk.indent = first.len() - first.trim_start_matches(' ').len();
-                walk.skip_indent();
-            }
+            // A block begins where its content does, behind the indentation.
+            Style::Block => walk.indent = text[..scalar.start].bytes().rev().take_while(|b| *b == b' ').count(),
         }
         walk
     }
