@@ -156,6 +156,12 @@ impl Fleet {
         }
     }
 
+    pub(crate) fn set_certificate(&self, agent: AgentId, expires_at: Timestamp) {
+        if let Some(member) = self.members.write().get_mut(&agent) {
+            member.record.certificate_expires_at = expires_at;
+        }
+    }
+
     /// From now on it is refused; its link is closed.
     pub(crate) fn revoke(&self, agent: AgentId) {
         let line = self.members.write().get_mut(&agent).and_then(|member| {

@@ -7,14 +7,30 @@
 //!
 //! What it does not do: plan (`eyot-planner`), read workflow texts (`eyot-spec`), speak QUIC itself (`eyot-link`).
 
-//mod api;
+mod access;
+#[allow(unused_qualifications, reason = "written by the macro that describes the routes")]
+mod api;
+mod authority;
+pub mod backup;
+mod board;
 mod clock;
+pub mod command;
+mod conductor;
 pub mod config;
-//mod listener;
+mod fleet;
+mod link;
+mod listener;
 mod metrics;
 mod notify;
+mod registry;
+mod retention;
+mod server;
 pub mod store;
+mod tls;
 pub mod tokens;
+
+pub use config::ServeArgs;
+pub use server::{Error, Server, TOKEN_FILE};
 
 /// An error and its causes on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

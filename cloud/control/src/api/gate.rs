@@ -2,6 +2,7 @@
 
 use super::{App, Error};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,10 @@ pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
-    let response = match admit(&app, &request, &route).await {
+    let (parts, body) = request.into_parts();
+    let admitted = admit(&app, &parts, &route).await;
+    let request = Request::from_parts(parts, body);
+    let response = match admitted {
         Ok(_permit) if LONG.contains(&route.as_str()) => next.run(request).await,
         Ok(_permit) => match tokio::time::timeout(app.settings.request_timeout, next.run(request)).await {
             Ok(response) => response,
@@ -37,21 +41,21 @@ pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -
     response
 }
 
-async fn admit(app: &App, request: &Request, route: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Error> {
+async fn admit(app: &App, request: &Parts, route: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Error> {
     if app.settings.dev {
         check_host(request)?;
-        check_origin(request.headers())?;
+        check_origin(&request.headers)?;
     }
     if PUBLIC.contains(&route) {
         return Ok(None);
     }
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
     if app.settings.dev {
         app.flood.take(&peer)?;
     } else {
         // A flood of wrong tokens is a flood too: the address pays for it before anything is compared.
         app.flood.take(&peer)?;
-        if !app.tokens.admits(bearer(request.headers())).await? {
+        if !app.tokens.admits(bearer(&request.headers)).await? {
             return Err(Error::new(
                 StatusCode::UNAUTHORIZED,
                 "auth.required",
@@ -72,12 +76,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Without a token, the names that a request may be for are all that keeps a web page in the user's browser from
 /// reaching a loopback port by a name of its own.
-fn check_host(request: &Request) -> Result<(), Error> {
+fn check_host(request: &Parts) -> Result<(), Error> {
     let named = request
-        .uri()
+        .uri
         .authority()
         .map(|authority| authority.as_str())
-        .or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
+        .or_else(|| request.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
     if named.is_some_and(is_loopback_authority) {
         return Ok(());
     }

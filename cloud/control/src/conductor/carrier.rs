@@ -1,9 +1,10 @@
 //! Carries out steps: commits, and then what had to wait for the commit.
 
+use crate::access::Access;
 use crate::board::Board;
 use crate::fleet::Fleet;
 use crate::store::{Change, Error, Guard, Store};
-use eyot_model::{AgentId, RunId, State};
+use eyot_model::{AgentId, Digest, Inputs, RunId, State, Workflow};
 use eyot_wire::ToAgent;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,6 +26,10 @@ pub(super) enum Effect {
     /// Something of the run is stored.
     News { run: RunId, counts: BTreeMap<State, u32> },
     Ended(RunId),
+    /// A run whose blobs its agents may read from now on.
+    Begin { run: RunId, workflow: Arc<Workflow>, inputs: Arc<Inputs> },
+    Assign { run: RunId, agent: AgentId },
+    Result { run: RunId, blobs: Vec<Digest> },
     /// How many unfinished fragments each agent owns.
     Owned(HashMap<AgentId, u32>),
 }
@@ -49,6 +54,7 @@ pub(super) struct Carrier {
     pub(super) store: Store,
     pub(super) fleet: Fleet,
     pub(super) board: Board,
+    pub(super) access: Access,
     pub(super) healthy: Arc<AtomicBool>,
     pub(super) fatal: CancellationToken,
 }
@@ -112,7 +118,13 @@ impl Carrier {
             Effect::Send { agent, message } => self.fleet.send(agent, *message),
             Effect::Answer(answer) => answer(),
             Effect::News { run, counts } => self.board.news(run, counts),
-            Effect::Ended(run) => self.board.ended(run),
+            Effect::Ended(run) => {
+                self.board.ended(run);
+                self.access.end(run);
+            }
+            Effect::Begin { run, workflow, inputs } => self.access.begin(run, &workflow, &inputs),
+            Effect::Assign { run, agent } => self.access.assign(run, agent),
+            Effect::Result { run, blobs } => self.access.result(run, blobs),
             Effect::Owned(owned) => self.board.set_owned(owned),
         }
     }

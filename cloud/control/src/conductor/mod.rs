@@ -9,8 +9,9 @@ mod planning;
 mod restore;
 mod steps;
 
-pub(crate) use planning::{Planning, Unplaced};
+pub(crate) use planning::{DOCUMENT, Planning, Unplaced};
 
+use crate::access::Access;
 use crate::board::Board;
 use crate::clock;
 use crate::fleet::Fleet;
@@ -98,6 +99,7 @@ pub(crate) struct Options {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) board: Board,
+    pub(crate) access: Access,
     pub(crate) planning: Arc<Planning>,
     pub(crate) keep_succeeded: Millis,
     pub(crate) keep_failed: Millis,
@@ -136,6 +138,7 @@ impl Conductor {
             store: options.store.clone(),
             fleet: options.fleet.clone(),
             board: options.board.clone(),
+            access: options.access.clone(),
             healthy: Arc::clone(&options.healthy),
             fatal: options.fatal.clone(),
         };
@@ -233,6 +236,7 @@ impl Conductor {
         }
         let live = Live::new(&submission);
         let new = live.record(&submission);
+        let (workflow, inputs) = (Arc::clone(&submission.workflow), Arc::clone(&submission.inputs));
         if let Err(error) = self.coordinator.submit(submission, clock::now()) {
             let _ = answer.send(Err(error));
             return;
@@ -243,6 +247,7 @@ impl Conductor {
         self.live.insert(run, live);
         step.changes.extend(changes);
         step.changes.push(Change::NewRun(Box::new(new)));
+        step.effects.push(Effect::Begin { run, workflow, inputs });
         self.translate(step);
         step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(Ok(run))))));
     }

@@ -26,6 +26,8 @@ impl Conductor {
             let inputs = store.run_inputs(run).await?.ok_or_else(|| missing("the inputs of a run"))?;
             let submission =
                 Submission { run, workflow: workflow.workflow, inputs: Arc::new(inputs), created_at: record.created_at };
+            let access = &self.options.access;
+            access.begin(run, &submission.workflow, &submission.inputs);
             let mut live = Live::new(&submission);
             live.state = record.state;
             live.waiting_for = record.waiting_for;
@@ -37,6 +39,7 @@ impl Conductor {
                 for (_, entry) in page {
                     if let Entry::Event { event, .. } = entry {
                         live.count(&event);
+                        access.result(run, crate::access::results(&event));
                         events.push(event);
                     }
                 }
@@ -44,6 +47,7 @@ impl Conductor {
             let mut fragments = Vec::new();
             for row in store.fragments(run).await? {
                 let tasks = decode_tasks(&row.record);
+                access.assign(run, row.agent);
                 live.fragments.insert(row.fragment, (row.agent, row.epoch));
                 live.owner.extend(tasks.iter().map(|task| (*task, row.fragment)));
                 fragments.push((row.fragment, row.agent, row.epoch, tasks));

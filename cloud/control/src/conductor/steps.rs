@@ -51,6 +51,10 @@ impl Conductor {
             }
             self.options.planning.learn(&live.workflow, &event, agent);
         }
+        let blobs = crate::access::results(&event);
+        if !blobs.is_empty() {
+            step.effects.push(Effect::Result { run, blobs });
+        }
         let cancels = matches!(event, Event::CancelRequested { .. });
         push_entry(live, run, Entry::Event { event, agent }, step);
         if cancels {
@@ -69,6 +73,7 @@ impl Conductor {
         let record = encode_tasks(&tasks);
         push_entry(live, run, Entry::Assigned { fragment, epoch, agent, tasks, at }, step);
         step.changes.push(Change::PutFragment(Box::new(FragmentRow { run, fragment, epoch, agent, record })));
+        step.effects.push(Effect::Assign { run, agent });
         step.assigns = true;
     }
 
@@ -118,7 +123,7 @@ impl Conductor {
         let (planning, own) = (Arc::clone(&self.options.planning), self.own.clone());
         self.planners.spawn(async move {
             let made = tokio::task::spawn_blocking(move || planning.plan(run, &workflow, &inputs, &fleet)).await;
-            let outcome = made.unwrap_or_else(|error| Err(Unplaced { why: format!("planning failed: {error}"), unplaceable: Vec::new() }));
+            let outcome = made.unwrap_or_else(|error| Err(Unplaced { why: format!("planning failed: {error}"), unplaceable: Vec::new(), waits: true }));
             if let Some(own) = own.upgrade() {
                 let _ = own.send(Input::Planned { run, outcome }).await;
             }

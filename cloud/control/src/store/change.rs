@@ -34,7 +34,8 @@ pub enum Guard {
 
 impl Guard {
     /// What does not hold when the guard fails, for messages.
-    pub(super) fn name(&self) -> &'static str {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::EpochHolds { .. } => "the epoch of the fragment",
             Self::RunOpen(_) => "the run being open",
@@ -99,6 +100,8 @@ pub enum Change {
     NoteUpload { digest: Digest, at: Timestamp },
     /// Forgets what is only kept for a while and is older than `before`: keys, invitations, notes of uploads.
     Forget { before: Timestamp, now: Timestamp },
+    /// After a restore: every epoch grows, so that nothing that was assigned before commits.
+    LeapEpochs { by: i64 },
     /// Workflow texts that came with runs of which none is left.
     DropUnusedTexts,
     /// Nothing: the writer ends after this batch.
@@ -136,6 +139,7 @@ impl Change {
             Self::AddLogs { run, lines } => logs::add(c, *run, lines).await,
             Self::NoteUpload { digest, at } => retention::note_upload(c, digest, *at).await,
             Self::Forget { before, now } => retention::forget(c, *before, *now).await,
+            Self::LeapEpochs { by } => runs::leap_epochs(c, *by).await,
             Self::DropUnusedTexts => retention::drop_unused_texts(c).await,
             Self::Close => Ok(()),
         }

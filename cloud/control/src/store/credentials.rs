@@ -1,6 +1,6 @@
 //! Invitations of agents and tokens of the API: only hashes are stored.
 
-use super::{Error, Store, instant, key, micros};
+use super::{Error, Store, id128, instant, key, micros};
 use eyot_model::{AgentId, Timestamp};
 use sqlx::SqliteConnection;
 
@@ -12,6 +12,7 @@ pub struct Invite {
     pub name: Option<String>,
     pub made_at: Timestamp,
     pub expires_at: Timestamp,
+    pub used_by: Option<AgentId>,
 }
 
 /// A token of the API.
@@ -45,12 +46,26 @@ impl Store {
             .collect()
     }
 
-    /// The name that the invitation gives to the agent.
+    /// An invitation by the hash of its secret.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn invited_name(&self, hash: &[u8; 32]) -> Result<Option<Option<String>>, Error> {
-        Ok(sqlx::query_scalar("SELECT name FROM invites WHERE hash = ?").bind(hash.to_vec()).fetch_optional(self.readers()).await?)
+    pub async fn invite(&self, hash: &[u8; 32]) -> Result<Option<Invite>, Error> {
+        let row: Option<(Option<String>, i64, i64, Option<Vec<u8>>)> =
+            sqlx::query_as("SELECT name, made_at, expires_at, used_by FROM invites WHERE hash = ?")
+                .bind(hash.to_vec())
+                .fetch_optional(self.readers())
+                .await?;
+        row.map(|(name, made_at, expires_at, used_by)| {
+            Ok(Invite {
+                hash: *hash,
+                name,
+                made_at: instant(made_at),
+                expires_at: instant(expires_at),
+                used_by: used_by.map(|id| id128(&id, "an invitation").map(AgentId)).transpose()?,
+            })
+        })
+        .transpose()
     }
 }
 

@@ -144,6 +144,14 @@ impl Store {
         Ok(())
     }
 
+    /// What SQLite finds wrong with the file; `ok` if nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    pub async fn integrity(&self) -> Result<String, Error> {
+        Ok(sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&self.readers).await?)
+    }
+
     /// Whether a read works at all, for the readiness probe.
     ///
     /// # Errors

@@ -35,40 +35,6 @@ impl Store {
         rows.iter().map(|bytes| digest(bytes, "the digest of a blob")).collect()
     }
 
-    /// Whether a run that the agent works on, and that has not ended, names the blob: as an input, a component, a
-    /// literal of its workflow, or an output of one of its tasks.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn agent_may_read(&self, agent: AgentId, blob: &Digest) -> Result<bool, Error> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM fragments f JOIN runs r ON r.id = f.run AND r.ended_at IS NULL
-             WHERE f.agent = ?1 AND (
-                EXISTS (SELECT 1 FROM run_blobs b WHERE b.run = r.id AND b.digest = ?2)
-                OR EXISTS (SELECT 1 FROM workflow_blobs w WHERE w.namespace = r.namespace AND w.name = r.workflow
-                           AND w.version = r.version AND w.digest = ?2)) LIMIT 1",
-        )
-        .bind(key(agent.0))
-        .bind(blob.0.to_vec())
-        .fetch_optional(self.readers())
-        .await?;
-        Ok(found.is_some())
-    }
-
-    /// Whether the agent owns a part of some run that has not ended.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn agent_has_work(&self, agent: AgentId) -> Result<bool, Error> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM fragments f JOIN runs r ON r.id = f.run AND r.ended_at IS NULL WHERE f.agent = ? LIMIT 1",
-        )
-        .bind(key(agent.0))
-        .fetch_optional(self.readers())
-        .await?;
-        Ok(found.is_some())
-    }
-
     /// Whether the agent owns or owned a part of the run.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ async fn what_was_committed_is_there_after_a_restart_and_a_closed_store_refuses(
 async fn an_invitation_is_for_one_key_and_one_hour() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("eyot.db")).await.unwrap();
-    let invite = Invite { hash: [1; 32], name: Some("camera".into()), made_at: AT, expires_at: AT.after(Millis(10)) };
+    let invite = Invite { hash: [1; 32], name: Some("camera".into()), made_at: AT, expires_at: AT.after(Millis(10)), used_by: None };
     store.commit(vec![], vec![Change::PutInvite(Box::new(invite))]).await.unwrap();
     let open = |hash, agent, now| vec![Guard::InviteOpen { hash, agent: AgentId(agent), now }];
     let used = |agent| vec![Change::UseInvite { hash: [1; 32], agent: AgentId(agent) }];
@@ -167,7 +167,8 @@ async fn an_invitation_is_for_one_key_and_one_hour() {
     store.commit(open([1; 32], 1, AT), used(1)).await.unwrap();
     store.commit(open([1; 32], 1, AT), used(1)).await.unwrap();
     assert!(store.commit(open([1; 32], 2, AT), used(2)).await.is_err(), "used by another");
-    assert_eq!(store.invited_name(&[1; 32]).await.unwrap(), Some(Some("camera".into())));
+    let stored = store.invite(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!((stored.name.as_deref(), stored.used_by), (Some("camera"), Some(AgentId(1))));
 }
 
 #[tokio::test]

@@ -1,10 +1,9 @@
 //! Stored workflow versions.
 
 use super::{Error, Store, codec, digest, instant, micros};
-use eyot_model::{BlobRef, Digest, Template, Timestamp, Workflow};
+use eyot_model::{Digest, Timestamp, Workflow};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A version of a workflow, with the text that it came from.
@@ -106,7 +105,7 @@ pub(super) async fn put(c: &mut SqliteConnection, record: &WorkflowRecord) -> Re
     .bind(i64::from(record.direct))
     .execute(&mut *c)
     .await?;
-    for digest in named_blobs(workflow) {
+    for digest in crate::access::named_blobs(workflow) {
         sqlx::query("INSERT OR IGNORE INTO workflow_blobs (namespace, name, version, digest) VALUES (?, ?, ?, ?)")
             .bind(workflow.namespace.clone())
             .bind(workflow.name.clone())
@@ -116,23 +115,4 @@ pub(super) async fn put(c: &mut SqliteConnection, record: &WorkflowRecord) -> Re
             .await?;
     }
     Ok(())
-}
-
-/// Components, and blobs that literals name.
-fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
-    let mut found: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
-    let mut visit = |blob: &BlobRef| drop(found.insert(blob.digest));
-    workflow.inputs.values().filter_map(|input| input.default.as_ref()).for_each(|v| v.for_each_blob(&mut visit));
-    let templates = workflow.tasks.iter().flat_map(|task| task.with.values().chain(task.for_each.iter().map(|each| &each.items)));
-    templates.chain(workflow.outputs.values()).for_each(|t| literal_blobs(t, &mut visit));
-    found
-}
-
-fn literal_blobs(template: &Template, visit: &mut dyn FnMut(&BlobRef)) {
-    match template {
-        Template::Literal(value) => value.for_each_blob(visit),
-        Template::List(list) => list.iter().for_each(|t| literal_blobs(t, visit)),
-        Template::Map(map) => map.values().for_each(|t| literal_blobs(t, visit)),
-        Template::Expr(_) | Template::Text(_) => {}
-    }
 }

@@ -1,0 +1,145 @@
+//! Agents: look, invite, drain, revoke, remove.
+
+use super::body::{Body, Params};
+use super::{App, Error};
+use crate::clock;
+use crate::conductor::Input;
+use crate::store::{Change, Invite};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use eyot_link::{JoinToken, Secret};
+use eyot_model::api::{AgentView, Invitation, InviteRequest, Page, Problem};
+use eyot_model::{AgentId, LinkState, Millis};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// Longest time that an invitation is open.
+const LONGEST: Millis = Millis(3_600_000);
+
+/// All agents that have joined.
+#[utoipa::path(get, path = "/v1/agents", tag = "agents", responses((status = 200, body = Page<AgentView>)))]
+pub(super) async fn list(State(app): State<App>) -> Json<Page<AgentView>> {
+    let items = app.fleet.views(|agent| app.board.owned(agent));
+    Json(Page { items, next: None })
+}
+
+/// One agent by its id or name.
+#[utoipa::path(get, path = "/v1/agents/{agent}", tag = "agents", params(("agent" = String, Path, description = "Id or name")),
+    responses((status = 200, body = AgentView), (status = 404, body = Problem)))]
+pub(super) async fn show(State(app): State<App>, Path(agent): Path<String>) -> Result<Json<AgentView>, Error> {
+    let id = find(&app, &agent)?;
+    let views = app.fleet.views(|agent| app.board.owned(agent));
+    views.into_iter().find(|view| view.id == id).map(Json).ok_or_else(|| not_found(&agent))
+}
+
+/// A one-time token with which a device joins.
+#[utoipa::path(post, path = "/v1/agents/invite", tag = "agents", request_body = InviteRequest,
+    responses((status = 200, body = Invitation), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn invite(State(app): State<App>, Body(request): Body<InviteRequest>) -> Result<Json<Invitation>, Error> {
+    if let Some(name) = &request.name {
+        if !is_agent_name(name) {
+            return Err(Error::invalid("agent.bad-name", "a name has 1 to 63 letters, digits, `-`, `_` or `.`", Vec::new()));
+        }
+        if app.fleet.find(name).is_some() {
+            return Err(Error::conflict("agent.name-taken", format!("there is an agent `{name}`")));
+        }
+    }
+    let valid_for = request.valid_for.unwrap_or(LONGEST);
+    if valid_for.0 == 0 || valid_for > LONGEST {
+        return Err(Error::invalid("agent.bad-invitation", "an invitation is valid for at most an hour", Vec::new()));
+    }
+    let secret = Secret::random().map_err(|error| Error::internal(&error))?;
+    let now = clock::now();
+    let record = Invite {
+        hash: secret.digest().0,
+        name: request.name,
+        made_at: now,
+        expires_at: now.after(valid_for),
+        used_by: None,
+    };
+    let token = JoinToken {
+        addresses: app.settings.agent_addresses.clone(),
+        ca: app.settings.ca,
+        secret,
+    };
+    let text = token.to_text().map_err(|error| Error::internal(&error))?;
+    let expires_at = record.expires_at;
+    app.store.commit(vec![], vec![Change::PutInvite(Box::new(record))]).await?;
+    Ok(Json(Invitation {
+        token: text.to_string(),
+        command: "eyot-agent join --token-file -".to_owned(),
+        expires_at,
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// False: takes work again.
+    on: Option<bool>,
+}
+
+/// A draining agent ends what it has and gets no new work.
+#[utoipa::path(post, path = "/v1/agents/{agent}/drain", tag = "agents", params(("agent" = String, Path, description = "Id or name"), Drain),
+    responses((status = 204), (status = 404, body = Problem)))]
+pub(super) async fn drain(State(app): State<App>, Path(agent): Path<String>, Params(drain): Params<Drain>) -> Result<StatusCode, Error> {
+    let (id, on) = (find(&app, &agent)?, drain.on.unwrap_or(true));
+    app.store.commit(vec![], vec![Change::SetDraining { agent: id, on }]).await?;
+    app.fleet.set_draining(id, on);
+    app.fleet.send(id, eyot_wire::ToAgent::Drain(on));
+    app.conductor.give(Input::FleetChanged).await?;
+    tracing::info!(agent = %id, on, "draining");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Its certificate is worth nothing from now on, and its link is closed.
+#[utoipa::path(post, path = "/v1/agents/{agent}/revoke", tag = "agents", params(("agent" = String, Path, description = "Id or name")),
+    responses((status = 204), (status = 404, body = Problem)))]
+pub(super) async fn revoke(State(app): State<App>, Path(agent): Path<String>) -> Result<StatusCode, Error> {
+    let id = find(&app, &agent)?;
+    app.store.commit(vec![], vec![Change::Revoke(id)]).await?;
+    app.fleet.revoke(id);
+    app.conductor.give(Input::Link { agent: id, state: LinkState::Disconnected }).await?;
+    tracing::warn!(agent = %id, "revoked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Forgets an agent that is gone: it is disconnected and owns nothing. Its certificate is worth nothing from then on.
+#[utoipa::path(delete, path = "/v1/agents/{agent}", tag = "agents", params(("agent" = String, Path, description = "Id or name")),
+    responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn remove(State(app): State<App>, Path(agent): Path<String>) -> Result<StatusCode, Error> {
+    let id = find(&app, &agent)?;
+    let Some((_, link)) = app.fleet.get(id) else {
+        return Err(not_found(&agent));
+    };
+    if link != LinkState::Disconnected {
+        return Err(Error::conflict("agent.connected", format!("agent `{agent}` is {}; stop or revoke it first", link.as_str())));
+    }
+    if app.board.owned(id) > 0 {
+        return Err(Error::conflict("agent.busy", format!("agent `{agent}` owns parts of unfinished runs; cancel them first")));
+    }
+    app.store.commit(vec![], vec![Change::DeleteAgent(id)]).await?;
+    app.fleet.remove(id);
+    app.conductor.give(Input::Forget(id)).await?;
+    tracing::info!(agent = %id, "removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn find(app: &App, id_or_name: &str) -> Result<AgentId, Error> {
+    app.fleet.find(id_or_name).ok_or_else(|| not_found(id_or_name))
+}
+
+fn not_found(id_or_name: &str) -> Error {
+    let shown: String = id_or_name.chars().take(80).collect();
+    Error::not_found("agent.not-found", format!("there is no agent `{shown}`"))
+}
+
+/// Whether an agent can be called so.
+pub(crate) fn is_agent_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !name.starts_with(['-', '.'])
+        // So that no name is taken for an id.
+        && name.parse::<AgentId>().is_err()
+}

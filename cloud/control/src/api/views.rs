@@ -1,0 +1,224 @@
+//! Runs as the API shows them: folded from what is stored, so that nothing is shown that a crash could take back.
+
+use crate::board::Board;
+use crate::fleet::Fleet;
+use crate::store::{Entry, Error, RunRecord, Store};
+use eyot_engine::{Graph, Instance, Run};
+use eyot_model::api::{FragmentView, RunDetail, RunEvent, RunView, TaskView};
+use eyot_model::{AgentId, Event, Inputs, Outcome, Path, State, TaskIx, Value, Workflow};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Entries read at once.
+const PAGE: u32 = 5_000;
+
+pub(super) fn run(record: &RunRecord, board: &Board) -> RunView {
+    let counts = match record.ended_at {
+        Some(_) => record.counts.clone(),
+        None => board.counts(record.id).unwrap_or_default(),
+    };
+    RunView {
+        id: record.id,
+        namespace: record.namespace.clone(),
+        workflow: record.workflow.clone(),
+        version: record.version.clone(),
+        state: record.state,
+        created_at: record.created_at,
+        ended_at: record.ended_at,
+        counts,
+        waiting_for: record.waiting_for.clone(),
+        failure: record.outcome.as_ref().and_then(|outcome| outcome.failure.clone()),
+    }
+}
+
+/// All entries of a run, in order.
+pub(super) async fn entries(store: &Store, record: &RunRecord) -> Result<Vec<Entry>, Error> {
+    let (mut all, mut last) = (Vec::new(), 0);
+    loop {
+        let page = store.entries(record.id, last, PAGE).await?;
+        let Some((seq, _)) = page.last() else { return Ok(all) };
+        last = *seq;
+        all.extend(page.into_iter().map(|(_, entry)| entry));
+    }
+}
+
+/// The whole of a run. Takes time for runs of many tasks: not for an async thread.
+pub(super) fn detail(
+    record: &RunRecord,
+    view: RunView,
+    workflow: &Arc<Workflow>,
+    inputs: Inputs,
+    entries: &[Entry],
+    fleet: &Fleet,
+) -> Result<RunDetail, eyot_engine::GraphError> {
+    let graph = Arc::new(Graph::compile(Arc::clone(workflow))?);
+    let mut run = Run::new(record.id, graph, &inputs, record.created_at);
+    let mut ran_on: HashMap<Path, AgentId> = HashMap::new();
+    let mut fragments = BTreeMap::new();
+    for entry in entries {
+        match entry {
+            Entry::Event { event, agent } => {
+                let _ = run.replay(event);
+                if let (Some(agent), Event::Started { path, .. } | Event::Ended { path, .. }) = (agent, event) {
+                    ran_on.insert(*path, *agent);
+                }
+            }
+            Entry::Assigned { fragment, epoch, agent, tasks, .. } => drop(fragments.insert(*fragment, (*epoch, *agent, tasks.clone()))),
+            Entry::Superseded { .. } => {}
+        }
+    }
+    let owner: HashMap<TaskIx, AgentId> =
+        fragments.values().flat_map(|(_, agent, tasks)| tasks.iter().map(|task| (*task, *agent))).collect();
+    let mut tasks = Vec::new();
+    for (ix, entry) in (0u32..).map(TaskIx).zip(run.tasks()) {
+        let name = &workflow.task(ix).name;
+        let owner = owner.get(&ix).copied();
+        let mut add = |item: Option<u32>, instance: &Instance| {
+            let path = Path { task: ix, item, generation: 0 };
+            let agent = ran_on.get(&path).copied().or(owner.filter(|_| item.is_some() || entry.items.is_none()));
+            tasks.push(task(name, item, instance, agent, record.ended_at.is_some(), fleet));
+        };
+        match &entry.items {
+            None => add(None, &entry.own),
+            Some(items) => {
+                add(None, &entry.own);
+                (0u32..).zip(&items.instances).for_each(|(item, instance)| add(Some(item), instance));
+            }
+        }
+    }
+    let fragments = fragments
+        .into_iter()
+        .map(|(id, (epoch, agent, tasks))| FragmentView {
+            id,
+            agent,
+            agent_name: fleet.name(agent),
+            epoch,
+            link: fleet.link(agent),
+            tasks: tasks.iter().filter_map(|task| workflow.tasks.get(task.index())).map(|task| task.name.clone()).collect(),
+        })
+        .collect();
+    Ok(RunDetail {
+        outputs: record.outcome.as_ref().map(|outcome| outcome.outputs.clone()).unwrap_or_default(),
+        run: view,
+        inputs,
+        tasks,
+        fragments,
+        plan: None,
+    })
+}
+
+fn task(name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentId>, ended: bool, fleet: &Fleet) -> TaskView {
+    let lost = !ended && !instance.state.is_terminal() && agent.is_some_and(|a| fleet.link(a) == eyot_model::LinkState::Disconnected);
+    let ran = instance.attempts > 0;
+    TaskView {
+        task: name.to_owned(),
+        item,
+        state: if lost { State::Disconnected } else { instance.state },
+        attempts: instance.attempts,
+        agent: agent.map(|agent| fleet.name(agent)),
+        started_at: instance.started_at,
+        ended_at: instance.ended_at,
+        usage: ran.then_some(instance.usage),
+        failure: instance.failure.clone(),
+        reason: instance.skipped.as_ref().map(ToString::to_string).or_else(|| lost.then(|| "its agent is out of contact".to_owned())),
+        outputs: instance.outputs.as_ref().and_then(|outputs| match &**outputs {
+            Value::Map(map) => Some(map.clone()),
+            _ => None,
+        }),
+    }
+}
+
+/// An entry as the event stream shows it.
+pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet) -> RunEvent {
+    let blank = |at, kind: &str| RunEvent {
+        seq,
+        at,
+        kind: kind.to_owned(),
+        task: None,
+        item: None,
+        attempt: None,
+        state: None,
+        run_state: None,
+        agent: None,
+        count: None,
+        failure: None,
+        message: None,
+    };
+    let name = |task: TaskIx| workflow.tasks.get(task.index()).map(|task| task.name.clone());
+    match entry {
+        Entry::Event { event, agent } => {
+            let mut view = blank(event.at(), "");
+            view.task = event.task().and_then(name);
+            view.agent = agent.map(|agent| fleet.name(agent));
+            describe(event, &mut view, name);
+            view
+        }
+        Entry::Assigned { epoch, agent, tasks, at, .. } => {
+            let names: Vec<String> = tasks.iter().take(20).filter_map(|task| name(*task)).collect();
+            let more = if tasks.len() > names.len() { ", …" } else { "" };
+            RunEvent {
+                agent: Some(fleet.name(*agent)),
+                count: u32::try_from(tasks.len()).ok(),
+                message: Some(format!("epoch {}: {}{more}", epoch.0, names.join(", "))),
+                ..blank(*at, "assigned")
+            }
+        }
+        Entry::Superseded { agent, reason, at, .. } => {
+            RunEvent { agent: Some(fleet.name(*agent)), message: Some(reason.clone()), ..blank(*at, "superseded") }
+        }
+    }
+}
+
+fn describe(event: &Event, view: &mut RunEvent, name: impl Fn(TaskIx) -> Option<String>) {
+    let mut say = |kind: &str, state: Option<State>, path: Option<&Path>| {
+        kind.clone_into(&mut view.kind);
+        view.state = state;
+        view.item = path.and_then(|path| path.item);
+    };
+    match event {
+        Event::Started { path, attempt, .. } => {
+            say("started", Some(State::Running), Some(path));
+            view.attempt = Some(*attempt);
+        }
+        Event::Ended { path, attempt, outcome, retry_at, .. } => {
+            let (kind, state) = match (outcome, retry_at) {
+                (_, Some(_)) => ("retrying", State::Retrying),
+                (Outcome::Succeeded(_), None) => ("ended", State::Succeeded),
+                (Outcome::Cancelled, None) => ("ended", State::Cancelled),
+                (Outcome::Failed(f), None) if f.kind == eyot_model::FailureKind::Timeout => ("ended", State::TimedOut),
+                (Outcome::Failed(_), None) => ("ended", State::Failed),
+            };
+            say(kind, Some(state), Some(path));
+            view.attempt = Some(*attempt);
+            if let Outcome::Failed(failure) = outcome {
+                view.failure = Some(failure.clone());
+            }
+        }
+        Event::Failed { path, failure, .. } => {
+            say("failed", Some(State::Failed), Some(path));
+            view.failure = Some(failure.clone());
+        }
+        Event::Skipped { path, reason, .. } => {
+            say("skipped", Some(State::Skipped), Some(path));
+            view.message = Some(reason.to_string());
+        }
+        Event::UpstreamFailed { path, cause, .. } => {
+            say("upstream-failed", Some(State::UpstreamFailed), Some(path));
+            view.message = name(*cause).map(|cause| format!("task `{cause}` failed"));
+        }
+        Event::Expanded { count, .. } => {
+            say("expanded", Some(State::Waiting), None);
+            view.count = Some(*count);
+        }
+        Event::Cancelled { path, .. } => say("cancelled", Some(State::Cancelled), Some(path)),
+        Event::CancelRequested { by, .. } => {
+            say("cancel-requested", None, None);
+            view.message = Some(format!("asked for by {by}"));
+        }
+        Event::RunEnded { outcome, .. } => {
+            say("run-ended", None, None);
+            view.run_state = Some(outcome.state);
+            view.failure.clone_from(&outcome.failure);
+        }
+    }
+}
