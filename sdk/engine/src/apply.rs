@@ -290,6 +290,9 @@ impl Run {
 
     fn task_ended(&mut self, task: TaskIx) {
         self.ended_tasks += 1;
+        if self.owned[task.index()].is_some() {
+            self.owned_open -= 1;
+        }
         let state = self.tasks[task.index()].own.state;
         let graph = Arc::clone(&self.graph);
         for dependent in graph.dependents(task) {

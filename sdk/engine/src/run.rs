@@ -44,6 +44,8 @@ pub struct Run {
     pub(crate) tasks: Vec<TaskEntry>,
     /// Epoch under which each task is owned here.
     pub(crate) owned: Vec<Option<Epoch>>,
+    /// How many of the owned tasks have not ended.
+    pub(crate) owned_open: u32,
     pub(crate) coordinator: bool,
     pub(crate) ended_tasks: u32,
     pub(crate) cancelled: Option<String>,
@@ -79,6 +81,7 @@ impl Run {
             created_at,
             tasks,
             graph,
+            owned_open: 0,
             coordinator: false,
             ended_tasks: 0,
             cancelled: None,
@@ -103,8 +106,11 @@ impl Run {
     /// Takes over `tasks` under `epoch`. Nothing is decided before [`Run::resume`] is called.
     pub fn own(&mut self, tasks: impl IntoIterator<Item = TaskIx>, epoch: Epoch) {
         for task in tasks {
-            if let Some(slot) = self.owned.get_mut(task.index()) {
-                *slot = Some(epoch);
+            if let Some(slot) = self.owned.get_mut(task.index())
+                && slot.replace(epoch).is_none()
+                && !self.tasks[task.index()].own.state.is_terminal()
+            {
+                self.owned_open += 1;
             }
         }
     }
@@ -113,8 +119,11 @@ impl Run {
     pub fn disown(&mut self, tasks: impl IntoIterator<Item = TaskIx>) {
         let gone: BTreeSet<TaskIx> = tasks.into_iter().collect();
         for task in &gone {
-            if let Some(slot) = self.owned.get_mut(task.index()) {
-                *slot = None;
+            if let Some(slot) = self.owned.get_mut(task.index())
+                && slot.take().is_some()
+                && !self.tasks[task.index()].own.state.is_terminal()
+            {
+                self.owned_open -= 1;
             }
             if let Some(entry) = self.tasks.get_mut(task.index()) {
                 let mut released = u32::from(std::mem::take(&mut entry.own.issued));
@@ -195,10 +204,7 @@ impl Run {
     /// Whether every task that is owned here has ended.
     #[must_use]
     pub fn owned_all_ended(&self) -> bool {
-        self.owned
-            .iter()
-            .zip(&self.tasks)
-            .all(|(owned, entry)| owned.is_none() || entry.own.state.is_terminal())
+        self.owned_open == 0
     }
 
     pub(crate) fn append(&mut self, event: Event) {

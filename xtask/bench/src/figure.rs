@@ -17,7 +17,6 @@ pub(crate) enum Better {
     /// A time or a size.
     Less,
     /// A rate.
-    #[allow(dead_code, reason = "no figure is a rate yet")]
     More,
 }
 
@@ -28,6 +27,8 @@ pub(crate) enum Target {
     Ratio(f64),
     /// The value itself.
     Value(f64),
+    /// For comparison only.
+    None,
 }
 
 /// A figure that can be measured.
@@ -69,6 +70,7 @@ impl Figure {
         });
         let target = match self.target {
             Target::Ratio(most) | Target::Value(most) => Some(most),
+            Target::None => None,
         };
         Ok(Measured {
             name: self.name,

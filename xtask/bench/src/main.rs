@@ -3,8 +3,10 @@
 //! A figure is a [`Figure`] in a group; `cargo xtask bench [GROUP]` runs them. Each is measured several times, and the
 //! median counts. `ratio` says how many times worse than the floor we are: time by floor time, or floor rate by rate.
 
+mod agent;
 mod figure;
 mod plan;
+mod programs;
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -28,7 +30,9 @@ struct Args {
 
 /// All figures, in the order that they are measured in.
 fn figures() -> Vec<Figure> {
-    plan::figures()
+    let mut figures = plan::figures();
+    figures.extend(agent::figures());
+    figures
 }
 
 fn main() -> Result<()> {

@@ -1,0 +1,286 @@
+//! The agent's own runtime, with its real journal and folding, and no cloud: what a task costs beyond running it.
+
+use crate::figure::{Better, Figure, Sample, Target};
+use crate::programs;
+use anyhow::{Context, Result, ensure};
+use eyot_agent::{Clock, Parts, Runtime, Storage};
+use eyot_blob::Store;
+use eyot_model::{
+    Capacity, ComponentRef, Digest, Epoch, FragmentId, Inputs, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy,
+    RunId, RunState, Task, TaskIx, Template, Timestamp, TriggerRule, Value, Workflow,
+};
+use eyot_wasm_host::{Compiler, Host, HostConfig, Prepared, RawInputs};
+use eyot_wire::Assignment;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const CHAIN: u32 = 1_000;
+const LONG_CHAIN: u32 = 5_000;
+const PARALLEL: u32 = 10_000;
+
+/// An agent's runtime in this process, and one component that is ready.
+struct Bench {
+    runtime: Arc<Runtime>,
+    host: Arc<Host>,
+    prepared: Arc<Prepared>,
+    digest: Digest,
+    tokio: tokio::runtime::Runtime,
+    folder: tempfile::TempDir,
+    runs: u128,
+}
+
+impl Bench {
+    fn start() -> Result<Self> {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let folder = tempfile::Builder::new().prefix("eyot-bench-").tempdir_in(programs::scratch())?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let capacity = Capacity {
+            cpu_millis: u32::try_from(cores * 1_000)?,
+            memory_bytes: 8 << 30,
+            disk_bytes: 1 << 40,
+            gpus: 0,
+        };
+        let wasm = programs::component("noop")?;
+        let digest = Digest::of(&std::fs::read(&wasm)?);
+        let compiler = Compiler::program(programs::program("eyot-agent")?);
+        let host = Host::new(HostConfig::new(
+            folder.path().join("compiled"),
+            [7; 32],
+            u32::try_from(cores * 4)?,
+            compiler,
+        ))?;
+        let prepared = tokio.block_on(host.prepare(digest, &wasm))?;
+        let clock = Clock::start();
+        let storage = Storage::open(folder.path(), capacity, &clock, 1)?;
+        let parts = Parts {
+            host: Arc::clone(&host),
+            blobs: Arc::new(Store::open(folder.path().join("blobs"))?),
+            models: Arc::new(eyot_infer::Runtime::new(64 << 20)),
+            capacity,
+            workers: cores * 4,
+            clock,
+        };
+        let runtime = {
+            let _entered = tokio.enter();
+            Runtime::start(parts, storage)?.0
+        };
+        Ok(Self {
+            runtime,
+            host,
+            prepared,
+            digest,
+            tokio,
+            folder,
+            runs: 0,
+        })
+    }
+
+    /// Seconds from submission to the durable end of a run of `count` no-op tasks.
+    fn run(&mut self, count: u32, chained: bool) -> Result<f64> {
+        let workflow = Arc::new(workflow(self.digest, count, chained));
+        self.runs += 1;
+        let assignment = Assignment {
+            run: RunId(self.runs),
+            fragment: FragmentId(0),
+            epoch: Epoch(0),
+            workflow,
+            inputs: Arc::new(Inputs::new()),
+            tasks: (0..count).map(TaskIx).collect(),
+            awaits: Vec::new(),
+            facts: Vec::new(),
+            created_at: Timestamp(0),
+        };
+        let start = Instant::now();
+        let outcome = self.tokio.block_on(self.runtime.run_here(assignment))?;
+        let taken = start.elapsed().as_secs_f64();
+        ensure!(
+            outcome.state == RunState::Succeeded,
+            "the run ended {}: {:?}",
+            outcome.state,
+            outcome.failure
+        );
+        Ok(taken)
+    }
+
+    /// Seconds of one raw cycle on one thread.
+    fn raw_cycle(&self) -> Result<f64> {
+        let inputs = RawInputs::new(&Inputs::from([("n".to_owned(), Value::Int(1))]));
+        let count = 2_000;
+        let start = Instant::now();
+        for _ in 0..count {
+            self.host.raw_cycle(&self.prepared, &inputs).map_err(|f| anyhow::anyhow!("{f}"))?;
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+    }
+
+    /// Raw cycles in a second on all cores at once.
+    fn raw_rate(&self) -> Result<f64> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let each = PARALLEL as usize / cores;
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores)
+                .map(|_| {
+                    scope.spawn(|| -> Result<()> {
+                        let inputs = RawInputs::new(&Inputs::from([("n".to_owned(), Value::Int(1))]));
+                        for _ in 0..each {
+                            self.host.raw_cycle(&self.prepared, &inputs).map_err(|f| anyhow::anyhow!("{f}"))?;
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .try_for_each(|t| t.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
+        })?;
+        #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        Ok((each * cores) as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// Seconds of one append of about a record's size with an fdatasync, on the journal's own disk.
+    fn synced_append(&self, count: u32) -> Result<f64> {
+        let mut file = File::create(self.folder.path().join("floor"))?;
+        file.write_all(&vec![0; 4 << 20])?;
+        file.sync_all()?;
+        use std::io::Seek;
+        file.rewind()?;
+        let record = [1u8; 128];
+        let start = Instant::now();
+        for _ in 0..count {
+            file.write_all(&record)?;
+            file.sync_data()?;
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.runtime.stop();
+    }
+}
+
+fn workflow(digest: Digest, count: u32, chained: bool) -> Workflow {
+    let task = |n: u32| Task {
+        name: format!("t{n}"),
+        uses: ComponentRef {
+            name: "noop".into(),
+            digest: Some(digest),
+            size: 0,
+        },
+        needs: if chained && n > 0 {
+            BTreeSet::from([TaskIx(n - 1)])
+        } else {
+            BTreeSet::new()
+        },
+        when: None,
+        with: BTreeMap::from([("n".to_owned(), Template::Literal(Value::Int(1)))]),
+        for_each: None,
+        retry: RetryPolicy::default(),
+        timeout: None,
+        cpu_limit: None,
+        queue_timeout: None,
+        trigger_rule: TriggerRule::default(),
+        resources: Resources::default(),
+        placement: Placement::default(),
+        grants: BTreeSet::new(),
+        idempotent: true,
+    };
+    Workflow {
+        namespace: "bench".into(),
+        name: "noop".into(),
+        version: "1".into(),
+        inputs: BTreeMap::new(),
+        tasks: (0..count).map(task).collect(),
+        outputs: BTreeMap::new(),
+        on_disconnect: OnDisconnect::default(),
+        on_failure: OnFailure::default(),
+        max_parallel: None,
+        deadline: None,
+        retention: Retention::default(),
+    }
+}
+
+type Shared = Rc<RefCell<Option<Bench>>>;
+
+fn with<T>(bench: &Shared, measure: impl FnOnce(&mut Bench) -> Result<T>) -> Result<T> {
+    let mut bench = bench.borrow_mut();
+    if bench.is_none() {
+        *bench = Some(Bench::start()?);
+    }
+    // What an earlier run left to fold is not this one's cost.
+    std::thread::sleep(Duration::from_millis(200));
+    measure(bench.as_mut().context("the runtime did not start")?)
+}
+
+/// (a), (b) and (c).
+pub(crate) fn figures() -> Vec<Figure> {
+    let bench: Shared = Rc::default();
+    let figure = |name, what, unit, better, target, run: fn(&mut Bench) -> Result<Sample>| {
+        let bench = Rc::clone(&bench);
+        Figure {
+            name,
+            what,
+            unit,
+            better,
+            target,
+            run: Box::new(move || with(&bench, run)),
+        }
+    };
+    vec![
+        figure(
+            "agent.noop",
+            "a no-op task from ready to result in memory, against a raw cycle",
+            "us",
+            Better::Less,
+            Target::Ratio(2.0),
+            |b| {
+                let floor = b.raw_cycle()? * 1e6;
+                let value = b.run(LONG_CHAIN, true)? / f64::from(LONG_CHAIN) * 1e6;
+                Ok(Sample { value, floor: Some(floor) })
+            },
+        ),
+        figure(
+            "agent.chain",
+            "a chain of 1,000 no-op tasks, durable at its end, against 1,000 raw cycles and 10 synced appends",
+            "ms",
+            Better::Less,
+            Target::Ratio(2.0),
+            |b| {
+                let floor = (b.raw_cycle()? * f64::from(CHAIN) + b.synced_append(50)? * 10.0) * 1e3;
+                let value = b.run(CHAIN, true)? * 1e3;
+                Ok(Sample { value, floor: Some(floor) })
+            },
+        ),
+        figure(
+            "agent.chain_vs_fdatasync",
+            "the same chain against 1,000 appends with an fdatasync each; no target",
+            "ms",
+            Better::Less,
+            Target::None,
+            |b| {
+                let floor = b.synced_append(CHAIN)? * f64::from(CHAIN) * 1e3;
+                let value = b.run(CHAIN, true)? * 1e3;
+                Ok(Sample { value, floor: Some(floor) })
+            },
+        ),
+        figure(
+            "agent.parallel",
+            "10,000 independent no-op tasks, all durable, against the rate of raw cycles on all cores",
+            "1/s",
+            Better::More,
+            Target::Ratio(2.0),
+            |b| {
+                let floor = b.raw_rate()?;
+                let value = f64::from(PARALLEL) / b.run(PARALLEL, false)?;
+                Ok(Sample { value, floor: Some(floor) })
+            },
+        ),
+    ]
+}
