@@ -24,6 +24,8 @@ const MAX_DETAILS_BYTES: usize = 32 << 10;
 /// Bounds on the bytes that the guest hands to the host in one call, whatever its limits are.
 const MIN_TRANSFER_BYTES: u64 = 16 << 20;
 const MAX_TRANSFER_BYTES: u64 = 512 << 20;
+/// How the engine says that a guest went beyond them; it has no type for this error.
+const TRANSFER_EXCEEDED: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// Most handles that a guest holds.
 const MAX_HANDLES: usize = 10_000;
@@ -166,7 +168,11 @@ fn call<T>(
         }
     };
     store.limiter(|state| &mut state.meter);
-    store.set_hostcall_fuel(usize::try_from(limits.output_bytes.clamp(MIN_TRANSFER_BYTES, MAX_TRANSFER_BYTES)).unwrap_or(usize::MAX));
+    let transfer = limits
+        .output_bytes
+        .max(limits.memory_bytes)
+        .clamp(MIN_TRANSFER_BYTES, MAX_TRANSFER_BYTES);
+    store.set_hostcall_fuel(usize::try_from(transfer).unwrap_or(usize::MAX));
     store.set_max_component_handles(MAX_HANDLES);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut store| {
@@ -210,6 +216,11 @@ fn ended(state: &State, error: &wasmtime::Error) -> Outcome {
         (FailureKind::Agent, "no room for another instance".to_owned())
     } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         (FailureKind::Trap, format!("the component exited with {}", exit.0))
+    } else if format!("{error:#}").contains(TRANSFER_EXCEEDED) {
+        (
+            FailureKind::OutputLimit,
+            "the component handed too many bytes to the host in one call".to_owned(),
+        )
     } else if let Some(panic) = panic_message(&tail) {
         (FailureKind::Trap, panic)
     } else if let Some(trap) = error.downcast_ref::<Trap>() {

@@ -16,6 +16,9 @@ const MAX_WASM_STACK: usize = 1 << 20;
 /// Core instances, tables and memories of one component: components made from Python have more than ten.
 const PER_COMPONENT: u32 = 32;
 const MEMORIES_PER_COMPONENT: u32 = 4;
+/// Memories in the pool for each instance; most components have one. Each reserves 4 GiB of addresses, of which small
+/// devices have as few as 512 GiB.
+const MEMORIES_PER_INSTANCE: u32 = 2;
 
 /// Memory kept with an unused slot instead of given back to the system: enough for a small component, so that starting
 /// it again takes few page faults.
@@ -53,7 +56,7 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(PER_COMPONENT))
-        .total_memories(instances.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_memories(instances.saturating_mul(MEMORIES_PER_INSTANCE))
         .total_tables(instances.saturating_mul(PER_COMPONENT))
         .total_stacks(instances)
         .max_core_instances_per_component(PER_COMPONENT)

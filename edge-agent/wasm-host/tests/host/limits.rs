@@ -71,6 +71,13 @@ fn outputs_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn outputs_are_bounded_in_number() {
+    let failure = probe("names").with("count", 2_000).failure();
+    assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
+    assert!(failure.message.contains("2000 outputs"), "{failure}");
+}
+
+#[test]
 fn files_beyond_the_limit_end_the_attempt() {
     let hoarder = probe("hoard").grant(Grant::Scratch).limit(|l| l.output_bytes = MIB);
     assert_eq!(hoarder.failure().kind, FailureKind::OutputLimit);

@@ -57,6 +57,7 @@ impl Guest for Probe {
                 name: "bytes".to_owned(),
                 value: Value::Bytes(vec![7; number(&inputs, "bytes") as usize]),
             }]),
+            "names" => Ok((0..number(&inputs, "count")).map(|_| output("", String::new())).collect()),
             "not-json" => Ok(vec![output("text", "{".to_owned())]),
             "twice" => Ok(vec![output("a", "1".to_owned()), output("a", "2".to_owned())]),
             "foreign-blob" => Ok(vec![output("blob", format!("{{\"$blob\":\"b3:{}\",\"size\":1}}", "0".repeat(64)))]),
