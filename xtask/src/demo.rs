@@ -8,6 +8,7 @@ use crate::workspace::{build_programs, root};
 use crate::{command, components};
 use anyhow::{Context, Result, bail};
 use house::House;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -33,9 +34,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
     }
     let programs = build_programs()?;
     let components = components::build()?;
+    eprintln!("==> fetching models and pictures");
     let mut setup = Command::new("python3");
-    setup.current_dir(root()).arg(example.join("setup.py"));
-    command::run("fetching models and pictures", &mut setup)?;
+    setup.current_dir(root()).arg(example.join("setup.py")).arg("--json");
+    let inputs = inputs(&command::read(&mut setup)?)?;
 
     let mut house = House::open(&programs, args.keep.as_deref())?;
     house.start_cloud()?;
@@ -50,7 +52,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
         command::read(&mut push)?;
     }
     eprintln!("==> running {EXAMPLE}");
-    let run = run_example(&house, &example, Duration::from_secs(args.limit))?;
+    let run = run_example(&house, &example, &inputs, Duration::from_secs(args.limit))?;
     let result = report::print(&run)?;
     house.close();
     if json {
@@ -63,13 +65,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
 }
 
 /// Starts the run, follows it with `eyot`'s own progress, and gives all that the API knows of it.
-fn run_example(house: &House, example: &Path, limit: Duration) -> Result<serde_json::Value> {
+fn run_example(house: &House, example: &Path, inputs: &[String], limit: Duration) -> Result<serde_json::Value> {
     let mut start = house.eyot();
     start
         .current_dir(root())
         .args(["--quiet", "run"])
         .arg(example.join("workflow.yaml"));
-    start.args(inputs(example)?);
+    start.args(inputs);
     let id = command::read(&mut start)?.trim().to_owned();
 
     let mut wait = house.eyot();
@@ -83,13 +85,38 @@ fn run_example(house: &House, example: &Path, limit: Duration) -> Result<serde_j
     serde_json::from_str(&detail).context("`eyot runs show` printed something that is not JSON")
 }
 
-/// The `-i` arguments, which the example's set-up writes one a line.
-fn inputs(example: &Path) -> Result<Vec<String>> {
-    let file = example.join("data/inputs.txt");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("{} was not made by the set-up", file.display()))?;
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.flat_map(|line| ["-i".to_owned(), line.to_owned()]).collect())
+/// The `-i` arguments from what the set-up prints: for each input a file, or a list of files.
+fn inputs(printed: &str) -> Result<Vec<String>> {
+    let last = printed.lines().last().unwrap_or_default();
+    let files: BTreeMap<String, Files> = serde_json::from_str(last).context("the set-up printed no files")?;
+    let each = files.iter().flat_map(|(name, files)| {
+        let files = match files {
+            Files::One(file) => std::slice::from_ref(file),
+            Files::Many(files) => files,
+        };
+        files.iter().flat_map(move |file| ["-i".to_owned(), format!("{name}=@{file}")])
+    });
+    Ok(each.collect())
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Files {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_set_up_prints_becomes_inputs() {
+        let printed = "note\n{\"det\": \"d.onnx\", \"pictures\": [\"a.png\", \"b.png\"]}\n";
+        assert_eq!(
+            inputs(printed).unwrap(),
+            ["-i", "det=@d.onnx", "-i", "pictures=@a.png", "-i", "pictures=@b.png"]
+        );
+        assert!(inputs("").is_err());
+    }
 }

@@ -39,8 +39,8 @@ pub(super) struct Process {
 impl Spawn {
     /// Starts it in a process group of its own: Ctrl-C reaches this program alone, which then ends the others in order.
     pub(super) fn start(&self, name: &str, mut command: Command) -> Outcome<Process> {
-        if std::env::var_os("RUST_LOG").is_none() {
-            command.env("RUST_LOG", if self.verbose { "info" } else { "warn" });
+        if std::env::var_os("EYOT_LOG").is_none() {
+            command.env("EYOT_LOG", if self.verbose { "info" } else { "warn" });
         }
         command.env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
