@@ -188,9 +188,16 @@ fn expressions_and_the_names_in_them() {
                 "12:20 <tasks.resiz.> unknown-reference there is no task `resiz` | did you mean `resize`?",
                 "12:57 <site }}\"> unknown-reference nothing is called `site` in `with` | did you mean `inputs.site`?",
                 "13:17 <tasks.b.outp> cycle `b` refers to itself | a task sees the tasks before it only",
-                "14:17 <tasks.resize> unknown-reference a task has `outputs` and `state`, not `width` | an output is `tasks.resize.outputs.width`",
+                "14:17 <tasks.resize> unknown-reference a task has `outputs`, `state` and `error`, not `width` | an output is `tasks.resize.outputs.width`",
                 "15:17 <item }}\"> unknown-reference nothing is called `item` in `with` | items are known in a task with `forEach`",
                 "16:13 <${{ 1 +\"> expression this `${{` has no `}}` | close it, or write `$${{` for the characters themselves",
+            ],
+        ),
+        (
+            "tasks:\n  a: {uses: eyot/pay@2}\n  b: {uses: eyot/pay@2, when: \"tasks.a.error.kind == 'x' || tasks.a.error.code == 'x' || size(tasks.a.errors) > 0\"}",
+            &[
+                "7:34 <tasks.a.erro> unknown-reference `tasks.a.error` has no field `kind` | there is `message`, `code`",
+                "7:97 <tasks.a.erro> unknown-reference `a` has no items, so it has no `errors` | its own is `tasks.a.error`",
             ],
         ),
         (

@@ -219,12 +219,27 @@ impl<'c> Names<'c> {
         match reference.field(1) {
             Some("state") => Ok(ix),
             Some("outputs") => self.output(reference, &path, ix),
+            Some("error") => match reference.field(2) {
+                None | Some("message" | "code") => Ok(ix),
+                Some(field) => {
+                    let help = did_you_mean(field, ["message", "code"]).unwrap_or_else(|| "there is `message`, `code`".to_owned());
+                    Err(Problem::new(format!("`{path}.error` has no field `{field}`"), Some(help)))
+                }
+            },
+            Some("errors") if self.each.get(ix) == Some(&true) => Ok(ix),
+            Some("errors") => {
+                let help = format!("its own is `{path}.error`");
+                Err(Problem::new(format!("`{name}` has no items, so it has no `errors`"), Some(help)))
+            }
             Some(other) => {
-                let help = match did_you_mean(other, ["outputs", "state"]) {
+                let help = match did_you_mean(other, ["outputs", "state", "error", "errors"]) {
                     Some(help) => help,
                     None => format!("an output is `{path}.outputs.{other}`"),
                 };
-                Err(Problem::new(format!("a task has `outputs` and `state`, not `{other}`"), Some(help)))
+                Err(Problem::new(
+                    format!("a task has `outputs`, `state` and `error`, not `{other}`"),
+                    Some(help),
+                ))
             }
             None => {
                 let help = format!("`{path}.outputs` or `{path}.state`");
@@ -287,6 +302,12 @@ impl<'c> Names<'c> {
     fn task_kinds(&self, reference: &Reference, ix: usize) -> Kinds {
         if reference.field(1) == Some("state") {
             return Kinds::STRING;
+        }
+        if reference.field(1) == Some("errors") {
+            return Kinds::LIST;
+        }
+        if reference.field(1) == Some("error") {
+            return if reference.path.len() == 3 { Kinds::MAP } else { Kinds::STRING };
         }
         if self.each.get(ix) == Some(&true) {
             return if reference.path.len() == 3 { Kinds::LIST } else { Kinds::ANY };
