@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Config {
     /// Length of a segment's file, reserved when it is begun.
     pub segment_bytes: u64,
-    /// Old segments go when the journal is longer than this and than twice what is live in it.
+    /// Old segments go when the journal is longer than this and twice what is live in it.
     pub journal_bytes: u64,
     /// The service folds when this many bytes of payload wait for it.
     pub fold_bytes: u64,

@@ -273,7 +273,11 @@ pub(crate) fn round(journal: &mut impl JournalAccess, folder: &mut Folder, journ
         let applied = folder.applied;
         journal.with(|j| j.folded(applied));
     }
-    while journal.with(|j| j.can_trim(durable, journal_bytes)) {
+    // Carrying over may begin new segments: they are not for this round, or it might never end.
+    for _ in 0..journal.with(|j| j.old_segments()) {
+        if !journal.with(|j| j.can_trim(durable, journal_bytes)) {
+            break;
+        }
         let Some(trim) = journal.begin_trim()? else { break };
         journal.sync()?;
         if !journal.with(|j| j.finish_trim(&trim))? {

@@ -203,7 +203,7 @@ impl Journal {
             .collect();
         // What was written after the last mark is written again, not synced: if a sync of it failed before the process
         // ended, the system has forgotten that it is not on disk.
-        let unsure = journal.last > journal.synced || !journal.carry.is_empty();
+        let unsure = journal.last > journal.synced || !journal.carry.is_empty() || scan.unsure_drop;
         journal.current.sync_failed = unsure;
         journal.current.unsynced = unsure;
         if let Err(error) = journal.disk.sync_dir() {

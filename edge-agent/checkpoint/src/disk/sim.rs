@@ -279,6 +279,9 @@ impl Disk for SimDisk {
     fn sync_dir(&self) -> io::Result<()> {
         let state = &mut *self.0.lock();
         state.durable_names.clone_from(&state.names);
+        let named: BTreeSet<u64> = state.names.values().copied().collect();
+        // A removed file goes here even when a handle is still open; nobody reads through one.
+        state.inodes.retain(|id, _| named.contains(id));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Which keys have live records.
 
+use super::frame;
 use crate::record::{Entry, Keep, LiveKey};
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ impl LiveSet {
         match entry.keep {
             Keep::UntilFolded => {}
             Keep::WhileLive(key) => {
-                let bytes = entry.payload.len() as u64;
+                let bytes = frame::copy_len(entry) as u64;
                 let life = self.keys.entry(key).or_insert(Life { since: n, bytes: 0 });
                 if copy {
                     life.since = life.since.min(n);
@@ -48,7 +49,7 @@ impl LiveSet {
         }
     }
 
-    /// Payload bytes of live records.
+    /// Bytes that copies of all live records would take.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

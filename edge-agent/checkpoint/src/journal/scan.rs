@@ -80,6 +80,8 @@ pub(crate) struct Scan {
     pub(crate) examined: u64,
     /// Numbers of the copies that are not known to be durable.
     pub(crate) unsure_copies: BTreeSet<u64>,
+    /// That segments were dropped stands in a frame alone, which may not be durable.
+    pub(crate) unsure_drop: bool,
     /// Files that mean nothing any more.
     pub(crate) leftovers: Vec<String>,
 }
@@ -126,6 +128,7 @@ pub(crate) fn scan(disk: &dyn Disk) -> io::Result<Scan> {
         }
         last = last.max(reader.last);
         scan.next = scan.next.max(reader.possible);
+        scan.unsure_drop |= reader.dropped > scan.dropped;
         scan.dropped = scan.dropped.max(reader.dropped);
         scan.damage.append(&mut reader.damage);
         if successor.is_none() {

@@ -17,11 +17,16 @@ pub(crate) struct Trim {
 }
 
 impl Journal {
-    /// Whether the oldest segment can go: the store durably holds everything up to record `folded`, and the journal is over
-    /// `limit` bytes and over twice what is live in it.
+    /// Whether the oldest segment can go: the store durably holds everything up to record `folded`, and the journal is longer than
+    /// `limit` bytes and twice what is live in it.
     pub(crate) fn can_trim(&self, folded: u64, limit: u64) -> bool {
         let live = self.live.bytes();
-        self.old.front().is_some_and(|old| old.last <= folded.min(self.synced)) && (live == 0 || self.bytes() > limit.max(2 * live))
+        self.old.front().is_some_and(|old| old.last <= folded.min(self.synced)) && (live == 0 || self.bytes() > limit + 2 * live)
+    }
+
+    /// Segments before the current one.
+    pub(crate) fn old_segments(&self) -> usize {
+        self.old.len()
     }
 
     /// Carries over what is live in the oldest segment. The caller syncs, then calls [`Journal::finish_trim`].

@@ -265,3 +265,19 @@ fn marks_of_no_size_mean_no_marks() {
     };
     assert_eq!(crate::world::small().marks, none);
 }
+
+/// Found by the property above: a segment went before it was durable that it was no longer needed.
+#[test]
+fn a_dropped_segment_goes_only_once_that_is_durable() {
+    let append = || Op::Append(vec![(0, 0)]);
+    run(&[
+        Op::Close,
+        append(),
+        append(),
+        Op::Kill,
+        append(),
+        Op::Sync,
+        Op::FailSyncs(2),
+        Op::Close,
+    ]);
+}
