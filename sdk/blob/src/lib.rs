@@ -25,6 +25,9 @@ mod store;
 mod sweep;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use arrival::{Arrival, Begin};
 pub use blob::Blob;
 pub use error::Error;

@@ -72,12 +72,12 @@ impl Store {
     pub async fn whole(&self, digest: &Digest) -> Result<(), Error> {
         let mut changes = self.inner.changes.subscribe();
         loop {
-            if self.contains(digest) {
-                return Ok(());
-            }
-            let arriving = self.inner.state.lock().arriving.contains_key(digest);
+            let (arriving, verified) = {
+                let state = self.inner.state.lock();
+                (state.arriving.contains_key(digest), state.verified.get(digest).copied())
+            };
+            // A blob has its name a moment before it is durable: it is whole when nobody brings it any more.
             if !arriving {
-                let verified = self.inner.state.lock().verified.get(digest).copied();
                 return match verified {
                     _ if self.contains(digest) => Ok(()),
                     Some(verified) => Err(Error::Interrupted { digest: *digest, verified }),

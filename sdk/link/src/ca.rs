@@ -79,7 +79,10 @@ impl Ca {
     /// If the system has no randomness.
     pub fn create(now: Timestamp) -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(crypto)?;
-        let mut params = params("Eyot control plane CA", Serial::random()?, now, CA_LIFE);
+        let serial = Serial::random()?;
+        // A name of its own, so that a certificate of another CA is told apart from a forged one of this CA.
+        let name = format!("Eyot control plane CA {:08x}", serial.0 as u32);
+        let mut params = params(&name, serial, now, CA_LIFE);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(crypto)?.der().clone();

@@ -204,7 +204,7 @@ impl From<quinn::ConnectionError> for Error {
             E::ConnectionClosed(close) => match alert(close.error_code) {
                 Some(44) => Self::Revoked,
                 Some(45) => Self::Expired,
-                Some(42 | 48) => Self::CertificateRefused,
+                Some(42 | 48 | 51) => Self::CertificateRefused,
                 Some(116) => Self::NoCertificate,
                 Some(70 | 120) => Self::Version,
                 _ => Self::Connection(close.to_string()),

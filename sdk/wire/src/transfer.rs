@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! Get: -> BlobRequest::Get   <- BlobReply::Ready, outline if asked for, bytes from `offset` to the end
+//!                            -> end of the stream, or BlobReply::Corrupt before it
 //! Put: -> BlobRequest::Put   <- BlobReply::Ready   -> outline if asked for, bytes from `offset` on
 //!                            <- BlobReply::Stored, several, cumulative; the last one at `size`
 //! ```
@@ -31,7 +32,8 @@ pub enum BlobRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobReply {
     /// To `Get`: the outline if it was asked for, then `size - offset` bytes follow.
-    /// To `Put`: send the outline if `outline`, then from `offset` on; `offset` equals `size` if it is all here.
+    /// To `Put`: send the outline if `outline`, then from `offset` on; `offset` equals `size` if it is all here, and
+    /// `Stored` follows at once.
     Ready {
         size: u64,
         offset: u64,

@@ -297,6 +297,7 @@ fn handshake_failure(error: &quinn::ConnectionError) -> String {
             Some(44) => "revoked certificate".into(),
             Some(45) => "certificate not valid at this time".into(),
             Some(120) => "unknown protocol: the program is of another version".into(),
+            Some(51) => "forged certificate, or a wrong proof of its key".into(),
             Some(42 | 43 | 46 | 49) => format!("unusable certificate: {}", e.reason),
             _ => e.to_string(),
         },

@@ -59,8 +59,7 @@ async fn the_newer_of_two_links_of_an_agent_counts() {
     let reason = soon(linked.agent.link.closed()).await;
     assert!(matches!(*reason, Error::Replaced), "{reason:?}");
     assert_eq!(reason.kind(), Kind::Retryable);
-    let event = soon(linked.cloud.events.next()).await;
-    assert!(matches!(event, Happening::Closed(_)), "{event:?}");
+    soon(async { while !matches!(linked.cloud.events.next().await, Happening::Closed(_)) {} }).await;
     assert_eq!(cloud.server.agents(), [agent]);
     newer.link.send(&ToCloud::Logs(vec![])).await.unwrap();
     let mut there = there.unwrap();
@@ -197,9 +196,11 @@ async fn a_dialer_comes_back_to_a_restarted_control_plane() {
     let cloud = Cloud::start();
     let mut linked = cloud.link().await;
     let addr = cloud.addr();
+    // A connection keeps its socket, and with it the port.
+    drop(linked.cloud);
     cloud.server.shutdown().await;
     let reason = soon(linked.agent.link.closed()).await;
-    assert!(matches!(*reason, Error::Shutdown), "{reason:?}");
+    assert_eq!(reason.kind(), Kind::Retryable, "{reason:?}");
     assert!(cloud.server.accept().await.is_none());
     let Cloud {
         ca,

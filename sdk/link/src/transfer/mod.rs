@@ -92,7 +92,6 @@ pub async fn fetch<S>(
             outline: arrival.is_none(),
         };
         frames::write_frame(&mut send, &request).await?;
-        let _ = send.finish();
         let size = match frames::read_frame(&mut recv, frames::SMALL_FRAME).await? {
             BlobReply::Ready { size, .. } if size <= BLOB_LIMIT => size,
             BlobReply::Ready { size, .. } => return Err(eyot_blob::Error::TooLarge { size, limit: BLOB_LIMIT }.into()),
@@ -116,7 +115,13 @@ pub async fn fetch<S>(
         let started = Instant::now();
         let offset = arrival.verified();
         let mut verified = |verified| progress(verified, size);
-        receive::ranges(&mut recv, arrival, receive::Listener::Progress(&mut verified)).await?;
+        let received = receive::ranges(&mut recv, arrival, receive::Listener::Progress(&mut verified)).await;
+        if matches!(received, Err(TransferError::Corrupt { .. })) {
+            // So that the holder looks at its file.
+            let _ = frames::write_frame(&mut send, &BlobReply::Corrupt).await;
+        }
+        let _ = send.finish();
+        received?;
         let moved = size - offset;
         link.shared.rates.received(moved, started.elapsed());
         return Ok(Moved { size, moved });
@@ -141,10 +146,6 @@ pub async fn push<S>(link: &Link<S>, digest: Digest, store: &Store) -> Result<Mo
         BlobReply::Ready { .. } => return Err(Error::Protocol("a blob is wanted from beyond its end".into()).into()),
         other => return Err(refusal(other, digest)),
     };
-    if offset == size && size > 0 {
-        let _ = stream.finish();
-        return Ok(Moved { size, moved: 0 });
-    }
     let started = Instant::now();
     let sending = async {
         if outline {

@@ -18,6 +18,8 @@ const PER_LINK: usize = 16;
 const REQUEST: Duration = Duration::from_secs(10);
 /// For a blob to begin to arrive after [`BlobPolicy::provide`] said that it will.
 const APPEAR: Duration = Duration::from_secs(30);
+/// For a peer that was sent everything to write it down.
+const VERDICT: Duration = Duration::from_secs(60);
 /// How often the bringing of a blob by somebody else is waited for.
 const FOLLOWS: u32 = 3;
 
@@ -89,7 +91,10 @@ impl BlobService {
         let peer = shared.peer;
         let request = tokio::time::timeout(REQUEST, frames::read_frame(&mut recv, frames::SMALL_FRAME)).await;
         let (digest, served) = match request {
-            Ok(Ok(BlobRequest::Get { digest, offset, outline })) => (digest, self.get(shared, &mut send, digest, offset, outline).await),
+            Ok(Ok(BlobRequest::Get { digest, offset, outline })) => {
+                let served = self.get(shared, &mut send, digest, offset, outline).await;
+                (digest, self.verdict(served, &mut recv, digest).await)
+            }
             Ok(Ok(BlobRequest::Put { digest, size })) => (digest, self.put(shared, &mut send, &mut recv, digest, size).await),
             Ok(Err(error @ (Error::Frame(_) | Error::Protocol(_)))) if shared.connection.close_reason().is_none() => {
                 return shared.refuse(error);
@@ -137,14 +142,23 @@ impl BlobService {
                 shared.rates.sent(size - offset, started.elapsed());
                 Ok(())
             }
-            Err(stopped) => {
-                let error = stopped.explain(digest);
-                if matches!(error, TransferError::Corrupt { .. }) {
-                    send::doubt(&self.store, digest);
-                }
-                Err(error)
-            }
+            Err(stopped) => Err(stopped.explain(digest)),
         }
+    }
+
+    /// Waits for what the peer says of what it got.
+    async fn verdict(&self, served: Result<(), TransferError>, recv: &mut RecvStream, digest: Digest) -> Result<(), TransferError> {
+        let served = match served {
+            Ok(()) => match tokio::time::timeout(VERDICT, frames::read_frame(recv, frames::SMALL_FRAME)).await {
+                Ok(Ok(BlobReply::Corrupt)) => Err(TransferError::Corrupt { digest }),
+                _ => Ok(()),
+            },
+            failed => failed,
+        };
+        if matches!(served, Err(TransferError::Corrupt { .. })) {
+            send::doubt(&self.store, digest);
+        }
+        served
     }
 
     async fn source(&self, peer: Peer, digest: Digest) -> Result<Option<Source>, TransferError> {
@@ -183,7 +197,8 @@ impl BlobService {
                 Some(Begin::Here) => {
                     // Maybe put in here and not synced yet; "stored" says that it is.
                     blocking(&self.store, move |store| store.sync(&[digest])).await?;
-                    return reply(send, &ready(size, size, false)).await;
+                    frames::write_frame(send, &ready(size, size, false)).await?;
+                    return reply(send, &BlobReply::Stored { offset: size }).await;
                 }
                 Some(Begin::Arriving) => {
                     let _ = self.store.whole(&digest).await;
