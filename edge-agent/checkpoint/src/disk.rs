@@ -102,9 +102,20 @@ pub trait DiskFile: Debug + Send + Sync {
 /// # Errors
 /// What the disk says.
 pub fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    let mut bytes = vec![0; len];
-    let read = file.read_at(0, &mut bytes)?;
-    bytes.truncate(read);
+    let mut bytes = Vec::new();
+    read_all_into(file, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The whole content of a file, in place of what was in `bytes`.
+///
+/// # Errors
+/// What the disk says.
+pub fn read_all_into(file: &dyn DiskFile, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    bytes.clear();
+    bytes.resize(len, 0);
+    let read = file.read_at(0, bytes)?;
+    bytes.truncate(read);
+    Ok(())
 }

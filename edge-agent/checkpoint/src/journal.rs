@@ -5,6 +5,7 @@
 
 mod frame;
 mod live;
+mod reader;
 mod scan;
 mod segment;
 mod trim;

@@ -1,7 +1,7 @@
 //! Dropping the oldest segment once the store holds its records: those that are still live are carried over first.
 
 use super::frame;
-use super::scan::Reader;
+use super::reader::Reader;
 use super::segment;
 use super::{Journal, JournalError};
 use crate::disk::read_all;
