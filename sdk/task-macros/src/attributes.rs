@@ -66,16 +66,17 @@ fn flag(input: ParseStream<'_>) -> syn::Result<bool> {
 
 fn task_name(name: &LitStr) -> syn::Result<String> {
     let text = name.value();
-    let fits = text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-    if fits {
+    let fits = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase())
+            && !part.ends_with('-')
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    if text.split('/').count() <= 3 && text.split('/').all(fits) {
         Ok(text)
     } else {
         Err(syn::Error::new(
             name.span(),
-            "a name begins with a lower-case letter and has lower-case letters, digits, `-` and `_`",
+            "a name has lower-case words and `-`, with `/` between them, such as `plant/find-defects`",
         ))
     }
 }

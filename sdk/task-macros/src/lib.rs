@@ -18,7 +18,7 @@ use quote::quote;
 /// Parameters: any type that derives `Deserialize` and `JsonSchema`. `Option<T>` may be missing, `#[default = 80]` and
 /// `#[default]` say what a missing one means, doc comments become descriptions in the schema.
 ///
-/// Arguments, all optional: `name = "…"` (else the function's name with dashes), `version = "…"` (else the crate's),
+/// Arguments, all optional: `name = "…"` (as in the registry; else the function's name with dashes), `version = "…"` (else the crate's),
 /// `idempotent = false` (running it twice does harm), `deterministic` (same inputs, same outputs), `needs("inference")`
 /// (grants that it cannot do without).
 #[proc_macro_attribute]

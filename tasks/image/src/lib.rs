@@ -49,7 +49,7 @@ pub struct Pictured {
 }
 
 /// Decodes, crops, resizes and measures a picture.
-#[eyot_task::task(deterministic)]
+#[eyot_task::task(name = "eyot/image", version = "1.0.0", deterministic)]
 pub fn image(
     /// A PNG, JPEG or BMP file.
     image: Blob,

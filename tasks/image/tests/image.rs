@@ -134,7 +134,7 @@ fn what_is_wrong_is_said_and_is_the_callers_mistake() {
 #[test]
 fn it_says_what_it_takes() {
     let description = ImageTask::describe();
-    assert_eq!(description.name, "image");
+    assert_eq!(description.name, "eyot/image");
     assert_eq!(description.inputs["required"], json!(["image"]));
     assert!(description.needs.is_empty());
 }

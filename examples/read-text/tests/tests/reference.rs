@@ -160,7 +160,7 @@ fn the_broken_picture_is_refused_with_a_reason() -> Result<()> {
         .context("it was taken")?;
     assert_eq!(
         error.to_string(),
-        "image: InvalidInput: the png picture is cut off: its end is missing"
+        "eyot/image: InvalidInput: the png picture is cut off: its end is missing"
     );
     Ok(())
 }

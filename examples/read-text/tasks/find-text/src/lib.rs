@@ -55,7 +55,7 @@ pub struct FoundText {
 }
 
 /// Finds lines of text in a picture.
-#[eyot_task::task(deterministic, needs("inference"))]
+#[eyot_task::task(name = "read-text/find-text", version = "1.0.0", deterministic, needs("inference"))]
 pub fn find_text(
     image: Blob,
     /// A text detection model (ONNX): 1 x 3 x height x width in, 1 x 1 x height x width out.

@@ -29,7 +29,7 @@ pub struct Line {
 }
 
 /// Reads one line of text in a picture.
-#[eyot_task::task(deterministic, needs("inference"))]
+#[eyot_task::task(name = "read-text/read-line", version = "1.0.0", deterministic, needs("inference"))]
 pub fn read_line(
     image: Blob,
     /// Corners of the line: top left, top right, bottom right, bottom left, in pixels of the picture.
