@@ -251,6 +251,9 @@ impl House {
             .args(["join", "--token-file", "-", "--data"])
             .arg(folder)
             .args(["--name", &spec.name]);
+        for (key, value) in &spec.labels {
+            command.arg("--label").arg(format!("{key}={value}"));
+        }
         process::run_with_input(command, &invitation.token, &format!("agent {} could not join", spec.name)).await
     }
 
