@@ -12,11 +12,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use zeroize::Zeroize;
 
 /// For one address: from the first packet to the peer's word that the link is up.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// How often the way to the control plane is looked up, to see that this device moved to another network.
 const NETWORK_CHECK: Duration = Duration::from_secs(2);
+/// A link that lived for so long was a good one: the next back-off begins anew.
+const STABLE: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Where to dial, and what heart-beats say.
@@ -29,14 +32,16 @@ pub struct DialerOptions {
     pub clock: Clock,
 }
 
-/// Keeps an agent linked to its control plane.
+/// Keeps an agent linked to its control plane. Its links end with it.
 pub struct Dialer {
     identity: Arc<Identity>,
     options: DialerOptions,
     endpoint: Endpoint,
     backoff: Backoff,
-    /// When the last link was up.
-    up: Instant,
+    /// When the last link came up, until that is taken into account.
+    up: Option<Instant>,
+    /// Since when there is no link.
+    outage: Option<Instant>,
 }
 
 impl Dialer {
@@ -53,7 +58,8 @@ impl Dialer {
             options,
             endpoint: client_endpoint()?,
             backoff: Backoff::new(),
-            up: Instant::now(),
+            up: None,
+            outage: None,
         })
     }
 
@@ -68,19 +74,29 @@ impl Dialer {
     /// # Errors
     /// Only what trying again does not change: [`Kind::Terminal`] and [`Kind::Bug`].
     pub async fn dial(&mut self) -> Result<Live<ToCloud, ToAgent>, Error> {
-        loop {
-            let error = match self.dial_once().await {
-                Ok(live) => return Ok(live),
-                Err(Error::Expired) => match self.renew().await {
-                    Ok(_) => continue,
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            if error.kind() != Kind::Retryable {
-                return Err(error);
+        let outage = *self.outage.get_or_insert_with(Instant::now);
+        if let Some(up) = self.up.take() {
+            if up.elapsed() >= STABLE {
+                self.backoff.reset();
+            } else {
+                // Up and down again at once: as good as a failure.
+                tokio::time::sleep(self.backoff.next(outage.elapsed(), random())).await;
             }
-            let delay = self.backoff.next(self.up.elapsed(), random());
+        }
+        loop {
+            let mut dialled = self.dial_once().await;
+            if matches!(dialled, Err(Error::Expired)) {
+                dialled = match self.renew().await {
+                    Ok(_) => self.dial_once().await,
+                    Err(error) => Err(error),
+                };
+            }
+            let error = match dialled {
+                Ok(live) => return Ok(live),
+                Err(error) if error.kind() == Kind::Retryable => error,
+                Err(error) => return Err(error),
+            };
+            let delay = self.backoff.next(outage.elapsed(), random());
             tracing::debug!(%error, ?delay, "no link; trying again");
             tokio::time::sleep(delay).await;
         }
@@ -92,8 +108,8 @@ impl Dialer {
     /// Of the last address that was tried; at once what the control plane said itself.
     pub async fn dial_once(&mut self) -> Result<Live<ToCloud, ToAgent>, Error> {
         let live = self.work().await?;
-        self.backoff.reset();
-        self.up = Instant::now();
+        self.up = Some(Instant::now());
+        self.outage = None;
         Ok(live)
     }
 
@@ -177,12 +193,12 @@ impl Drop for Dialer {
 pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) -> Result<Arc<Identity>, Error> {
     let endpoint = client_endpoint()?;
     let config = client_config(tls::join_config(token.ca, clock)?)?;
-    let request = EnrolRequest {
+    let mut request = EnrolRequest {
         token: *token.secret.expose(),
         csr: key.signing_request()?,
         name: name.to_owned(),
     };
-    let request = &request;
+    let request_ref = &request;
     let endpoint_ref = &endpoint;
     let reply = each_address(&token.addresses, |addr| {
         let config = config.clone();
@@ -191,7 +207,7 @@ pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) ->
             let asked = async {
                 let (mut send, mut recv) = connection.open_bi().await?;
                 frames::write_kind(&mut send, StreamKind::Enrol).await?;
-                frames::write_frame(&mut send, request).await?;
+                frames::write_frame(&mut send, request_ref).await?;
                 let _ = send.finish();
                 frames::read_frame::<EnrolReply>(&mut recv, SMALL_FRAME).await
             };
@@ -201,6 +217,7 @@ pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) ->
         }
     })
     .await;
+    request.token.zeroize();
     endpoint.close(quinn::VarInt::from_u32(CloseCode::Done as u32), b"");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
     match reply? {

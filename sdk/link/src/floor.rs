@@ -11,6 +11,7 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Written at a time, in bytes.
 const PIECE: usize = 1 << 20;
@@ -76,13 +77,36 @@ pub async fn relay(bytes: u64) -> Result<Duration, Error> {
     }
 }
 
+/// Reading and writing go on side by side, in pieces as large as those of a real transfer: this is to be as fast as a
+/// relay can be.
 async fn forward(mut from: RecvStream, mut to: SendStream) -> Result<(), Error> {
-    let mut chunks: [Bytes; 64] = std::array::from_fn(|_| Bytes::new());
-    while let Some(n) = from.read_chunks(&mut chunks).await.map_err(crate::frames::read_error)? {
-        to.write_all_chunks(&mut chunks[..n]).await.map_err(crate::frames::write_error)?;
-    }
-    let _ = to.finish();
-    Ok(())
+    let (pieces, mut filled) = mpsc::channel::<Bytes>(4);
+    let reading = async move {
+        let mut piece = vec![0; PIECE];
+        let mut at = 0;
+        while let Some(n) = from.read(&mut piece[at..]).await.map_err(crate::frames::read_error)? {
+            at += n;
+            if at == PIECE {
+                let full = std::mem::replace(&mut piece, vec![0; PIECE]);
+                at = 0;
+                if pieces.send(full.into()).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        piece.truncate(at);
+        let _ = pieces.send(piece.into()).await;
+        Ok::<_, Error>(())
+    };
+    let writing = tokio::spawn(async move {
+        while let Some(piece) = filled.recv().await {
+            to.write_chunk(piece).await.map_err(crate::frames::write_error)?;
+        }
+        let _ = to.finish();
+        Ok::<_, Error>(())
+    });
+    reading.await?;
+    writing.await.unwrap_or(Err(Error::Closed))
 }
 
 fn relay_endpoint(ca: &Ca, clock: &Clock) -> Result<Endpoint, Error> {

@@ -3,7 +3,7 @@ use super::log::warned;
 use crate::link::Shared;
 use crate::{BlobPolicy, BlobService, CloudLink, Peer, TransferError, fetch, frames, push};
 use eyot_blob::{RANGE_LEN, Store};
-use eyot_model::{AgentId, Digest};
+use eyot_model::Digest;
 use eyot_wire::{BlobReply, BlobRequest, StreamKind};
 use quinn::{RecvStream, SendStream};
 use std::sync::{Arc, OnceLock};
@@ -378,9 +378,4 @@ async fn a_file_that_rots_is_refused_by_the_receiver_and_quarantined_by_the_hold
     .await;
     assert!(error);
     assert!(std::fs::read_dir(dir.path().join("quarantine")).unwrap().next().is_some());
-}
-
-#[test]
-fn the_agent_id_stands_in_the_peer() {
-    assert_ne!(Peer::Agent(AgentId(1)), Peer::Cloud);
 }

@@ -76,9 +76,9 @@ pub async fn fetch<S>(
     for _ in 0..FOLLOWS {
         let begun = blocking(store, move |store| store.resume(&digest, None)).await?;
         let arrival = match begun {
-            Some(Begin::Here) => return Ok(here(store, &digest)),
+            Some(Begin::Here) => return here(store, digest).await,
             Some(Begin::Arriving) => match store.whole(&digest).await {
-                Ok(()) => return Ok(here(store, &digest)),
+                Ok(()) => return here(store, digest).await,
                 // Whoever brought it gave up: take over.
                 Err(_) => continue,
             },
@@ -192,11 +192,14 @@ async fn both(
     })
 }
 
-fn here(store: &Store, digest: &Digest) -> Moved {
-    Moved {
-        size: store.size(digest).unwrap_or_default(),
-        moved: 0,
-    }
+/// Of a blob that is here, maybe put in and not synced yet.
+async fn here(store: &Store, digest: Digest) -> Result<Moved, TransferError> {
+    let size = blocking(store, move |store| {
+        store.sync(&[digest])?;
+        Ok(store.size(&digest).unwrap_or_default())
+    })
+    .await?;
+    Ok(Moved { size, moved: 0 })
 }
 
 async fn open(shared: &Shared) -> Result<(SendStream, RecvStream), Error> {
