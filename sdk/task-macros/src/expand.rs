@@ -196,3 +196,109 @@ fn first_argument(ty: &Type) -> Option<&Type> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    fn refusal(function: ItemFn) -> String {
+        match task(Arguments::default(), function) {
+            Ok(tokens) => panic!("accepted: {tokens}"),
+            Err(error) => error.into_iter().map(|e| e.to_string()).collect::<Vec<_>>().join("; "),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (function, message) in [
+            (
+                parse_quote!(
+                    fn t(name: &str) {}
+                ),
+                "inputs are owned: write `String`",
+            ),
+            (
+                parse_quote!(
+                    fn t(list: &[u8], image: &Blob) {}
+                ),
+                "write `Vec<…>`; inputs are owned: write `Blob`",
+            ),
+            (
+                parse_quote!(
+                    fn t((a, b): (u8, u8)) {}
+                ),
+                "an input needs a name",
+            ),
+            (
+                parse_quote!(
+                    fn t(&self) {}
+                ),
+                "a task is a free function",
+            ),
+            (
+                parse_quote!(
+                    fn t(image: impl Into<Blob>) {}
+                ),
+                "not `impl Trait`",
+            ),
+            (
+                parse_quote!(
+                    fn t(#[default(3)] n: u8) {}
+                ),
+                "write `#[default = value]`",
+            ),
+            (
+                parse_quote!(
+                    async fn t() {}
+                ),
+                "not `async`",
+            ),
+            (
+                parse_quote!(
+                    fn t<T>(value: T) {}
+                ),
+                "no type parameters",
+            ),
+            (
+                parse_quote!(
+                    fn t() -> Result<String, Failure> {}
+                ),
+                "return a struct with a field of type `String`",
+            ),
+            (
+                parse_quote!(
+                    fn t() -> Vec<u8> {}
+                ),
+                "outputs need names",
+            ),
+        ] {
+            let found = refusal(function);
+            assert!(found.contains(message), "{found}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_checked() {
+        let parsed = |text: &str| syn::parse_str::<Arguments>(text).map_err(|e| e.to_string());
+        for (text, message) in [
+            ("nme = \"x\"", "unknown argument `nme`"),
+            ("needs(\"internet\")", "unknown grant `internet`; there are inference"),
+            ("name = \"Image\"", "a name has lower-case words"),
+            ("name = \"a//b\"", "a name has lower-case words"),
+            ("idempotent = 3", "expected boolean"),
+        ] {
+            let found = parsed(text).err().unwrap_or_default();
+            assert!(found.contains(message), "{text}: {found}");
+        }
+        let arguments = parsed("name = \"plant/find-defects\", idempotent = false, deterministic, needs(\"inference\", \"scratch\")").ok();
+        let arguments = arguments.map(|a| (a.name, a.idempotent, a.deterministic, a.needs.len()));
+        assert_eq!(arguments, Some((Some("plant/find-defects".to_owned()), Some(false), true, 2)));
+    }
+
+    #[test]
+    fn the_type_is_named_after_the_function() {
+        let ident: Ident = parse_quote!(resize_image);
+        assert_eq!(type_name(&ident, "resize_image"), "ResizeImageTask");
+    }
+}
