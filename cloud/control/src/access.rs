@@ -72,13 +72,13 @@ pub(crate) fn results(event: &Event) -> Vec<Digest> {
 }
 
 fn collect(values: &BTreeMap<String, Value>, found: &mut HashSet<Digest>) {
-    values.values().for_each(|value| value.for_each_blob(&mut |blob| drop(found.insert(blob.digest))));
+    values.values().for_each(|value| value.for_each_blob(&mut |blob| _ = found.insert(blob.digest)));
 }
 
 /// Components of a workflow, and the blobs that its literals name.
 pub(crate) fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
     let mut found: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
-    let mut visit = |blob: &BlobRef| drop(found.insert(blob.digest));
+    let mut visit = |blob: &BlobRef| _ = found.insert(blob.digest);
     workflow.inputs.values().filter_map(|input| input.default.as_ref()).for_each(|value| value.for_each_blob(&mut visit));
     let templates = workflow.tasks.iter().flat_map(|task| task.with.values().chain(task.for_each.iter().map(|each| &each.items)));
     templates.chain(workflow.outputs.values()).for_each(|template| literals(template, &mut visit));

@@ -200,11 +200,6 @@ impl Fleet {
         self.members.read().get(&agent).map_or(LinkState::Disconnected, |m| m.link)
     }
 
-    /// Whether an agent is known and not revoked.
-    pub(crate) fn is_welcome(&self, agent: AgentId) -> bool {
-        self.members.read().get(&agent).is_some_and(|m| !m.record.revoked)
-    }
-
     /// Everybody who said hello at least once and is not revoked, for a plan.
     pub(crate) fn snapshot(&self) -> Vec<Snapshot> {
         let members = self.members.read();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// An agent that has not greeted by then is sent away.
@@ -38,10 +39,15 @@ pub(crate) struct Links {
     pub(crate) heartbeat: Millis,
 }
 
-/// Accepts links until the server shuts down.
-pub(crate) async fn serve(server: Arc<Server>, links: Links) {
+/// Accepts links until `stop`; comes back when the last one has ended.
+pub(crate) async fn serve(server: Arc<Server>, links: Links, stop: CancellationToken) {
     let open = TaskTracker::new();
-    while let Some(live) = server.accept().await {
+    loop {
+        let live = tokio::select! {
+            live = server.accept() => live,
+            () = stop.cancelled() => None,
+        };
+        let Some(live) = live else { break };
         let Peer::Agent(agent) = live.link.peer() else { continue };
         let links = links.clone();
         open.spawn(async move {

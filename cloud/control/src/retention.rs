@@ -20,10 +20,10 @@ pub(crate) struct Retention {
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
-    pub runs: u64,
-    pub blobs: u64,
-    pub blob_bytes: u64,
+pub(crate) struct Removed {
+    pub(crate) runs: u64,
+    pub(crate) blobs: u64,
+    pub(crate) blob_bytes: u64,
 }
 
 impl Retention {

@@ -129,7 +129,7 @@ impl Server {
             blobs: eyot_link::BlobService::new(blobs.clone(), Arc::new(policy), TRANSFERS),
             heartbeat: args.heartbeat,
         };
-        let serving = tokio::spawn(link::serve(Arc::clone(&links), agents));
+        let serving = tokio::spawn(link::serve(Arc::clone(&links), agents, stop.clone()));
 
         let backup = Arc::new(tokio::sync::Mutex::new(()));
         let retention = Retention {

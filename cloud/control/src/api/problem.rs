@@ -7,7 +7,7 @@ use eyot_model::api::{Diagnostic, Problem};
 
 /// Why a request was refused or failed. Becomes a [`Problem`].
 #[derive(Debug)]
-pub struct Error {
+pub(crate) struct Error {
     status: StatusCode,
     problem: Problem,
     /// Seconds after which trying again may help.
@@ -16,7 +16,7 @@ pub struct Error {
 
 impl Error {
     #[must_use]
-    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let problem = Problem {
             code: code.to_owned(),
             message: message.into(),

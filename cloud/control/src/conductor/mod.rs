@@ -205,7 +205,7 @@ impl Conductor {
                 let done = self.coordinator.cancel(run, &by, now);
                 // Answered when the request is stored.
                 self.translate(step);
-                step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(done)))));
+                step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(done))));
             }
             Input::Link { agent, state } => {
                 self.coordinator.link_changed(agent, state);
@@ -231,7 +231,7 @@ impl Conductor {
         let Submit { submission, changes, key, answer } = submit;
         let run = submission.run;
         if let Some(known) = key.and_then(|key| self.keys.get(&key)) {
-            step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(Ok(known))))));
+            step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(known)))));
             return;
         }
         let live = Live::new(&submission);
@@ -249,7 +249,7 @@ impl Conductor {
         step.changes.push(Change::NewRun(Box::new(new)));
         step.effects.push(Effect::Begin { run, workflow, inputs });
         self.translate(step);
-        step.effects.push(Effect::Answer(Box::new(move || drop(answer.send(Ok(run))))));
+        step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(run)))));
     }
 
     fn settle_soon(&mut self) {

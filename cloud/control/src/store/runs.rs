@@ -21,7 +21,7 @@ pub enum Entry {
 impl Entry {
     /// The blobs that the entry names: while its run is kept, so are they.
     fn blobs(&self, found: &mut BTreeSet<Digest>) {
-        let mut values = |values: &BTreeMap<String, Value>| values.values().for_each(|v| v.for_each_blob(&mut |b| drop(found.insert(b.digest))));
+        let mut values = |values: &BTreeMap<String, Value>| values.values().for_each(|v| v.for_each_blob(&mut |b| _ = found.insert(b.digest)));
         match self {
             Self::Event { event: Event::Ended { outcome: Outcome::Succeeded(outputs), .. }, .. } => values(outputs),
             Self::Event { event: Event::RunEnded { outcome, .. }, .. } => values(&outcome.outputs),
@@ -246,7 +246,7 @@ pub(super) async fn insert(c: &mut SqliteConnection, run: &NewRun) -> Result<(),
         .execute(&mut *c)
         .await?;
     let mut blobs = BTreeSet::new();
-    run.inputs.values().for_each(|v| v.for_each_blob(&mut |b| drop(blobs.insert(b.digest))));
+    run.inputs.values().for_each(|v| v.for_each_blob(&mut |b| _ = blobs.insert(b.digest)));
     pin_all(c, run.id, blobs).await
 }
 

@@ -1,0 +1,173 @@
+//! Who may do what, and what an operator does: tokens, hosts, enrolment, back-up, retention.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{Agent, Plane, WORKFLOW, args, next};
+use eyot_control::store::{Change, Store};
+use eyot_control::{Server, backup};
+use eyot_model::{Millis, Timestamp};
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_tls_nobody_gets_in_without_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = args(&dir);
+    settings.dev = false;
+    let mut plane = Plane::start(settings.clone()).await;
+    assert!(plane.server.url().starts_with("https://"));
+    assert_eq!(plane.get("/v1/runs").await.0, 200);
+    assert!(matches!(Server::start(settings.clone()).await, Err(eyot_control::Error::InUse(_))));
+    let token_file = settings.data.join(eyot_control::TOKEN_FILE);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&token_file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let good = plane.token.take();
+    for path in ["/v1/runs", "/v1/agents", "/metrics", "/v1/nothing"] {
+        let (status, problem) = plane.get(path).await;
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (401, Some("auth.required")), "{path}");
+    }
+    for path in ["/healthz", "/readyz", "/openapi.json"] {
+        assert_eq!(plane.get(path).await.0, 200, "{path}");
+    }
+    plane.token = good.as_ref().map(|token| format!("{token}x"));
+    assert_eq!(plane.get("/v1/runs").await.0, 401);
+    plane.token = good;
+    // Revoked from outside, as the command line does it.
+    let store = Store::open(&settings.data.join("eyot.db")).await.unwrap();
+    let id = store.tokens().await.unwrap()[0].id.clone();
+    store.commit(vec![], vec![Change::RevokeToken { id, at: Timestamp(1) }]).await.unwrap();
+    plane.until("/v1/runs", |status, _| status == 401).await;
+    let (_, text) = eyot_control::tokens::create(&store, "second").await.unwrap();
+    store.close().await;
+    plane.token = Some(text);
+    plane.until("/v1/runs", |status, _| status == 200).await;
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tls_only_loopback_names_and_pages_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = args(&dir);
+    settings.limits.requests_per_sec = 20;
+    let plane = Plane::start(settings).await;
+    let ask = |name: &'static str, value: &'static str| plane.request(Method::GET, "/healthz").header(name, value);
+    for (name, value, code) in [
+        ("host", "evil.example", "request.host-refused"),
+        ("host", "127.0.0.1.evil.example", "request.host-refused"),
+        ("origin", "https://evil.example", "request.origin-refused"),
+        ("origin", "null", "request.origin-refused"),
+        ("sec-fetch-site", "cross-site", "request.origin-refused"),
+    ] {
+        let (status, problem) = plane.send(ask(name, value)).await;
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (403, Some(code)), "{name}: {value}");
+    }
+    for (name, value) in [("host", "localhost"), ("origin", "http://localhost:3000"), ("sec-fetch-site", "same-origin")] {
+        assert_eq!(plane.send(ask(name, value)).await.0, 200, "{name}: {value}");
+    }
+    let mut busy = 0;
+    for _ in 0..200 {
+        let (status, problem) = plane.get("/v1/agents").await;
+        busy += u32::from(status == 429 && problem["code"] == "service.busy");
+    }
+    assert!(busy > 0);
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_admits_one_device_and_a_revoked_agent_stays_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::start(args(&dir)).await;
+    let token = plane.invite(json!({"name": "camera"})).await;
+    let agent = Agent::join(&token, "x").await.unwrap();
+    assert!(matches!(Agent::join(&token, "y").await, Err(eyot_link::Error::EnrolmentDenied(why)) if why.contains("used")));
+    let mut unknown = token.clone();
+    unknown.secret = eyot_link::Secret::random().unwrap();
+    assert!(matches!(Agent::join(&unknown, "y").await, Err(eyot_link::Error::EnrolmentDenied(why)) if why.contains("not known")));
+    let (status, problem) = plane.post("/v1/agents/invite", &json!({"name": "camera"})).await;
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (409, Some("agent.name-taken")));
+
+    // A link that does not begin with a hello is closed, and the others go on.
+    let rude = agent.dial().await.unwrap();
+    let mut events = rude.events;
+    rude.link.send(&eyot_wire::ToCloud::Inventory(eyot_wire::Inventory::default())).await.unwrap();
+    assert!(next(&mut events).await.is_none());
+
+    let live = agent.dial().await.unwrap();
+    let mut events = live.events;
+    live.link.send(&agent.hello()).await.unwrap();
+    assert!(next(&mut events).await.is_some());
+    live.link.send(&eyot_wire::ToCloud::Inventory(eyot_wire::Inventory::default())).await.unwrap();
+    plane.until("/v1/agents/camera", |_, view| view["link"] == "connected").await;
+    let drain = plane.request(Method::POST, "/v1/agents/camera/drain?on=true");
+    assert_eq!(plane.send(drain).await.0, 204);
+    assert_eq!(plane.get("/v1/agents/camera").await.1["draining"], true);
+    let revoke = plane.request(Method::POST, "/v1/agents/camera/revoke");
+    assert_eq!(plane.send(revoke).await.0, 204);
+    while next(&mut events).await.is_some() {}
+    assert!(agent.dial().await.is_err());
+    plane.until("/v1/agents/camera", |_, view| view["link"] == "disconnected" && view["revoked"] == true).await;
+    let remove = plane.request(Method::DELETE, "/v1/agents/camera");
+    assert_eq!(plane.send(remove).await.0, 204);
+    assert_eq!(plane.get("/v1/agents/camera").await.0, 404);
+    assert!(agent.dial().await.is_err());
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_restores_and_a_damaged_one_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::start(args(&dir)).await;
+    let digest = plane.register().await;
+    let run = plane.run(json!({"workflow": {"source": {"text": WORKFLOW}}})).await;
+    let file = dir.path().join("eyot.backup");
+    let streamed = plane.request(Method::POST, "/v1/admin/backup").send().await.unwrap();
+    assert_eq!(streamed.status(), 200);
+    std::fs::write(&file, streamed.bytes().await.unwrap()).unwrap();
+    // From outside, while it is served.
+    let direct = dir.path().join("direct.backup");
+    let summary = backup::save(&args(&dir).data, &direct).await.unwrap();
+    assert_eq!(summary.blobs, 1);
+    plane.server.stop().await;
+
+    let mut settings = args(&dir);
+    for (n, file) in [&file, &direct].into_iter().enumerate() {
+        settings.data = dir.path().join(format!("restored-{n}"));
+        assert_eq!(backup::restore(file, &settings.data).await.unwrap().blobs, 1);
+        assert!(matches!(backup::restore(file, &settings.data).await, Err(backup::Error::NotEmpty(_))));
+        let plane = Plane::start(settings.clone()).await;
+        assert_eq!(plane.get(&format!("/v1/runs/{run}")).await.1["state"], "pending");
+        assert_eq!(plane.get(&format!("/v1/blobs/{digest}")).await.0, 200);
+        plane.server.stop().await;
+    }
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let target = dir.path().join("never");
+    assert!(matches!(backup::restore(&file, &target).await, Err(backup::Error::Damaged(_))));
+    std::fs::write(&file, &bytes[..middle]).unwrap();
+    assert!(backup::restore(&file, &target).await.is_err());
+    std::fs::write(&file, b"something else altogether, which is longer than forty bytes").unwrap();
+    assert!(matches!(backup::restore(&file, &target).await, Err(backup::Error::NoBackup(_))));
+    assert!(!target.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_runs_and_what_only_they_named_go_when_their_time_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = args(&dir);
+    settings.retention.keep_failed = Millis(1);
+    settings.retention.keep_uploads = Millis(5_000);
+    settings.retention.sweep_every = Millis(50);
+    let plane = Plane::start(settings).await;
+    let component = plane.register().await;
+    let run = plane.run(json!({"workflow": {"source": {"text": WORKFLOW}}})).await;
+    let cancel = plane.request(Method::POST, &format!("/v1/runs/{run}/cancel"));
+    assert_eq!(plane.send(cancel).await.0, 202);
+    plane.until(&format!("/v1/runs/{run}"), |status, _| status == 404).await;
+    let stray = plane.upload(b"named by nothing".to_vec()).await;
+    plane.until(&format!("/v1/blobs/{stray}"), |status, _| status == 404).await;
+    assert_eq!(plane.get(&format!("/v1/blobs/{component}")).await.0, 200);
+    plane.server.stop().await;
+}
