@@ -8,6 +8,7 @@ Needs Python 3.9 or newer with pip, and nothing else. `--dir DIR` puts the files
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -77,7 +78,8 @@ def digest(path):
 
 
 def is_there(target):
-    return all((target / name).is_file() and digest(target / name) == wanted for name, (_, _, wanted) in FILES.items())
+    files = all((target / name).is_file() and digest(target / name) == wanted for name, (_, _, wanted) in FILES.items())
+    return files and (target / BROKEN).is_file()
 
 
 def download(package, wheels):
@@ -126,6 +128,20 @@ def extract(target):
     write(target / BROKEN, (target / BROKEN_FROM).read_bytes()[:BROKEN_BYTES])
 
 
+@contextlib.contextmanager
+def alone(target):
+    """One set-up at a time: tests that run side by side all begin with it."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with open(target / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def write(path, data):
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,8 +157,9 @@ def main():
     arguments = arguments.parse_args()
     target = arguments.dir
     try:
-        if not (is_there(target) and (target / BROKEN).is_file()):
-            extract(target)
+        if not is_there(target):
+            with alone(target):
+                extract(target)
     except Trouble as trouble:
         print(f"error: {trouble}", file=sys.stderr)
         return 1

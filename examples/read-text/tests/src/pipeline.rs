@@ -59,6 +59,8 @@ pub fn example_folder() -> PathBuf {
 pub struct Picture {
     pub name: String,
     pub png: Vec<u8>,
+    /// Format and size of the file that it was made of.
+    pub source: Value,
     blob: Value,
 }
 
@@ -93,6 +95,7 @@ impl Reader {
         Ok(Picture {
             name: name.to_owned(),
             png: blob.read_all(64 << 20)?,
+            source: outputs["source"].clone(),
             blob: outputs["image"].clone(),
         })
     }
