@@ -55,6 +55,7 @@ pub(crate) fn task(arguments: Arguments, mut function: ItemFn) -> syn::Result<To
     let schema_of = quote_spanned!(outcome.span=> ::eyot_task::__private::schema_of::<#outcome_type>());
 
     Ok(quote! {
+        #[allow(clippy::too_many_arguments)]
         #function
 
         #[doc = #doc]
@@ -76,7 +77,7 @@ pub(crate) fn task(arguments: Arguments, mut function: ItemFn) -> syn::Result<To
                 }
             }
 
-            #[allow(unused_mut)]
+            #[allow(unused_mut, clippy::redundant_closure)]
             fn run(mut __inputs: ::eyot_task::Inputs) -> ::core::result::Result<::eyot_task::Outputs, ::eyot_task::Failure> {
                 __inputs.only(&[#(#names),*])?;
                 #(#take)*

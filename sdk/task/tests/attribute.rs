@@ -27,7 +27,6 @@ pub struct Resized {
 
 /// Resizes a picture.
 #[eyot_task::task(version = "1.2.0", deterministic, needs("inference"))]
-#[allow(clippy::too_many_arguments)]
 pub fn resize_image(
     /// The picture.
     image: Blob,
