@@ -65,23 +65,38 @@ impl Access {
 /// The blobs that an event names, if it is a result.
 pub(crate) fn results(event: &Event) -> Vec<Digest> {
     let mut found = HashSet::new();
-    if let Event::Ended { outcome: Outcome::Succeeded(outputs), .. } = event {
+    if let Event::Ended {
+        outcome: Outcome::Succeeded(outputs),
+        ..
+    } = event
+    {
         collect(outputs, &mut found);
     }
     found.into_iter().collect()
 }
 
 fn collect(values: &BTreeMap<String, Value>, found: &mut HashSet<Digest>) {
-    values.values().for_each(|value| value.for_each_blob(&mut |blob| _ = found.insert(blob.digest)));
+    values
+        .values()
+        .for_each(|value| value.for_each_blob(&mut |blob| _ = found.insert(blob.digest)));
 }
 
 /// Components of a workflow, and the blobs that its literals name.
 pub(crate) fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
     let mut found: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
     let mut visit = |blob: &BlobRef| _ = found.insert(blob.digest);
-    workflow.inputs.values().filter_map(|input| input.default.as_ref()).for_each(|value| value.for_each_blob(&mut visit));
-    let templates = workflow.tasks.iter().flat_map(|task| task.with.values().chain(task.for_each.iter().map(|each| &each.items)));
-    templates.chain(workflow.outputs.values()).for_each(|template| literals(template, &mut visit));
+    workflow
+        .inputs
+        .values()
+        .filter_map(|input| input.default.as_ref())
+        .for_each(|value| value.for_each_blob(&mut visit));
+    let templates = workflow
+        .tasks
+        .iter()
+        .flat_map(|task| task.with.values().chain(task.for_each.iter().map(|each| &each.items)));
+    templates
+        .chain(workflow.outputs.values())
+        .for_each(|template| literals(template, &mut visit));
     found
 }
 
@@ -125,7 +140,11 @@ mod tests {
     #[test]
     fn an_agent_reads_what_its_unfinished_runs_name_and_nothing_else() {
         let access = Access::default();
-        let blob = |n: u8| BlobRef { digest: Digest::of(&[n]), size: 1, form: eyot_model::BlobForm::Raw };
+        let blob = |n: u8| BlobRef {
+            digest: Digest::of(&[n]),
+            size: 1,
+            form: eyot_model::BlobForm::Raw,
+        };
         let workflow = Workflow {
             namespace: "default".into(),
             name: "w".into(),
@@ -149,7 +168,10 @@ mod tests {
             assert_eq!(access.may_read(one, &blob(n).digest), readable, "{n}");
             assert!(!access.may_read(two, &blob(n).digest), "{n}");
         }
-        let policy = Policy { access: access.clone(), max_upload: 10 };
+        let policy = Policy {
+            access: access.clone(),
+            max_upload: 10,
+        };
         assert!(policy.may_write(Peer::Agent(one), &blob(9).digest, 10).is_ok());
         assert!(policy.may_write(Peer::Agent(one), &blob(9).digest, 11).is_err());
         assert!(policy.may_write(Peer::Agent(two), &blob(9).digest, 1).is_err());

@@ -59,11 +59,24 @@ impl eyot_link::Authority for Authority {
                 committed: Position::default(),
             };
             let guards = vec![
-                Guard::InviteOpen { hash, agent: enrolment.agent, now },
+                Guard::InviteOpen {
+                    hash,
+                    agent: enrolment.agent,
+                    now,
+                },
                 Guard::AgentWelcome(enrolment.agent),
-                Guard::AgentNameFree { name: name.clone(), agent: enrolment.agent },
+                Guard::AgentNameFree {
+                    name: name.clone(),
+                    agent: enrolment.agent,
+                },
             ];
-            let changes = vec![Change::PutAgent(Box::new(record.clone())), Change::UseInvite { hash, agent: enrolment.agent }];
+            let changes = vec![
+                Change::PutAgent(Box::new(record.clone())),
+                Change::UseInvite {
+                    hash,
+                    agent: enrolment.agent,
+                },
+            ];
             match self.store.commit(guards.clone(), changes).await {
                 Ok(()) => {
                     self.fleet.put(record);
@@ -82,7 +95,10 @@ impl eyot_link::Authority for Authority {
     fn renew(&self, agent: AgentId, _serial: Serial) -> Later<'_, Result<Admission, String>> {
         Box::pin(async move {
             let admission = self.admission(clock::now())?;
-            let change = Change::SetCertificate { agent, expires_at: admission.not_after };
+            let change = Change::SetCertificate {
+                agent,
+                expires_at: admission.not_after,
+            };
             match self.store.commit(vec![Guard::AgentWelcome(agent)], vec![change]).await {
                 Ok(()) => {
                     self.fleet.set_certificate(agent, admission.not_after);
@@ -108,14 +124,21 @@ impl Authority {
 
     /// The wanted name if it is one, with a number behind it if it is taken.
     fn free_name(&self, wanted: &str, agent: AgentId) -> String {
-        let mut base: String = wanted.chars().take(50).map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+        let mut base: String = wanted
+            .chars()
+            .take(50)
+            .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+            .collect();
         base = base.trim_start_matches(['-', '.']).to_owned();
         if !is_agent_name(&base) {
             "agent".clone_into(&mut base);
         }
         let numbered = (2..NAME_TRIES).map(|n| format!("{base}-{n}"));
         let free = |name: &String| self.fleet.find(name).is_none_or(|other| other == agent);
-        std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or_else(|| format!("{base}-{:x}", agent.0 >> 96))
+        std::iter::once(base.clone())
+            .chain(numbered)
+            .find(free)
+            .unwrap_or_else(|| format!("{base}-{:x}", agent.0 >> 96))
     }
 }
 

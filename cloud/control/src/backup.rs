@@ -118,7 +118,11 @@ fn archive(named: &std::collections::BTreeSet<Digest>, data: &Path, database: &P
         .mode(0o600)
         .open(to)
         .map_err(Error::file("create", to))?;
-    let mut out = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), bytes: 0 };
+    let mut out = Hashing {
+        inner: BufWriter::with_capacity(1 << 20, file),
+        hasher: blake3::Hasher::new(),
+        bytes: 0,
+    };
     let mut summary = Summary::default();
     out.write_all(MAGIC).map_err(Error::Write)?;
     entry(&mut out, DATABASE, database)?;
@@ -128,7 +132,10 @@ fn archive(named: &std::collections::BTreeSet<Digest>, data: &Path, database: &P
     for digest in named {
         // Read by its path: a control plane that serves this folder has its blob store open, and only one process may.
         let hex = digest.to_hex();
-        let places = [data.join(BLOBS).join("blobs").join(&hex[..2]).join(&hex[2..]), data.join(BLOBS).join("fresh").join(&hex)];
+        let places = [
+            data.join(BLOBS).join("blobs").join(&hex[..2]).join(&hex[2..]),
+            data.join(BLOBS).join("fresh").join(&hex),
+        ];
         match places.iter().find(|path| path.exists()) {
             Some(path) => {
                 entry(&mut out, &format!("{BLOBS}/{hex}"), path)?;
@@ -211,7 +218,9 @@ fn verify(from: &Path) -> Result<(), Error> {
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(&magic);
-    hasher.update_reader((&mut file).take(body - magic.len() as u64)).map_err(Error::file("read", from))?;
+    hasher
+        .update_reader((&mut file).take(body - magic.len() as u64))
+        .map_err(Error::file("read", from))?;
     let mut hash = [0; 32];
     file.read_exact(&mut hash).map_err(Error::file("read", from))?;
     if *hasher.finalize().as_bytes() != hash {
@@ -222,10 +231,16 @@ fn verify(from: &Path) -> Result<(), Error> {
 
 fn unpack(from: &Path, folder: &Path) -> Result<Summary, Error> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    fs::DirBuilder::new().mode(0o700).create(folder).map_err(Error::file("create", folder))?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .map_err(Error::file("create", folder))?;
     let blobs = eyot_blob::Store::open(folder.join(BLOBS))?;
     let mut file = BufReader::with_capacity(1 << 20, File::open(from).map_err(Error::file("read", from))?);
-    let mut summary = Summary { blobs: 0, bytes: fs::metadata(from).map_err(Error::file("read", from))?.len() };
+    let mut summary = Summary {
+        blobs: 0,
+        bytes: fs::metadata(from).map_err(Error::file("read", from))?.len(),
+    };
     let damaged = |_| Error::Damaged(from.to_owned());
     let mut digests = Vec::new();
     file.read_exact(&mut [0; 8]).map_err(damaged)?;
@@ -249,14 +264,20 @@ fn unpack(from: &Path, folder: &Path) -> Result<Summary, Error> {
         match std::str::from_utf8(&name) {
             Ok(name) if name == DATABASE || CA_FILES.contains(&name) => {
                 let path = folder.join(name);
-                let mut out =
-                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Error::file("create", &path))?;
+                let mut out = fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)
+                    .map_err(Error::file("create", &path))?;
                 io::copy(&mut bytes, &mut out).map_err(Error::file("write", &path))?;
                 out.sync_all().map_err(Error::file("write", &path))?;
             }
             Ok(name) => {
-                let wanted: Option<Digest> =
-                    name.strip_prefix(BLOBS).and_then(|n| n.strip_prefix('/')).and_then(|hex| format!("b3:{hex}").parse().ok());
+                let wanted: Option<Digest> = name
+                    .strip_prefix(BLOBS)
+                    .and_then(|n| n.strip_prefix('/'))
+                    .and_then(|hex| format!("b3:{hex}").parse().ok());
                 let mut writer = blobs.writer(length);
                 io::copy(&mut bytes, &mut writer).map_err(Error::Write)?;
                 let stored = writer.finish()?;
@@ -282,7 +303,18 @@ async fn settle(folder: &Path) -> Result<(), Error> {
             return Err(Error::Integrity(found));
         }
         let change = store::Change::LeapEpochs { by: EPOCH_LEAP };
-        store.commit(vec![], vec![change, store::Change::Forget { before: clock::now(), now: clock::now().after(Millis(3_600_000)) }]).await?;
+        store
+            .commit(
+                vec![],
+                vec![
+                    change,
+                    store::Change::Forget {
+                        before: clock::now(),
+                        now: clock::now().after(Millis(3_600_000)),
+                    },
+                ],
+            )
+            .await?;
         Ok(())
     }
     .await;

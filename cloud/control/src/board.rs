@@ -46,7 +46,10 @@ impl Board {
     /// Changes with each commit about the run, and closes when it has ended. None for a run that has ended.
     pub(crate) fn watch(&self, run: RunId) -> Option<watch::Receiver<()>> {
         let mut inner = self.inner.write();
-        inner.counts.contains_key(&run).then(|| inner.watchers.entry(run).or_insert_with(|| watch::channel(()).0).subscribe())
+        inner
+            .counts
+            .contains_key(&run)
+            .then(|| inner.watchers.entry(run).or_insert_with(|| watch::channel(()).0).subscribe())
     }
 
     /// Task instances by state; None for a run that has ended.

@@ -147,7 +147,12 @@ async fn token(command: TokenCommand) -> anyhow::Result<()> {
             }
             TokenCommand::Ls { .. } => {
                 for token in store.tokens().await? {
-                    say(&format!("{}  {}  {}", token.id, if token.revoked_at.is_some() { "revoked" } else { "valid  " }, token.name))?;
+                    say(&format!(
+                        "{}  {}  {}",
+                        token.id,
+                        if token.revoked_at.is_some() { "revoked" } else { "valid  " },
+                        token.name
+                    ))?;
                 }
                 Ok(())
             }

@@ -162,7 +162,9 @@ fn length(text: &str) -> Result<Millis, String> {
         "d" => 86_400_000,
         _ => return Err("write a number and a unit: ms, s, m, h or d".to_owned()),
     };
-    let number: u64 = number.parse().map_err(|_| "write a number and a unit: ms, s, m, h or d".to_owned())?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a number and a unit: ms, s, m, h or d".to_owned())?;
     number.checked_mul(factor).map(Millis).ok_or_else(|| "that is too long".to_owned())
 }
 
@@ -190,7 +192,13 @@ mod tests {
 
     #[test]
     fn lengths_and_sizes_are_read_as_people_write_them() {
-        for (text, ms) in [("250ms", 250), ("5s", 5_000), ("10m", 600_000), ("6h", 21_600_000), ("7d", 604_800_000)] {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("5s", 5_000),
+            ("10m", 600_000),
+            ("6h", 21_600_000),
+            ("7d", 604_800_000),
+        ] {
             assert_eq!(length(text), Ok(Millis(ms)));
             assert_eq!(length(&Millis(ms).to_string()), Ok(Millis(ms)));
         }

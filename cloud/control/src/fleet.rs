@@ -143,7 +143,11 @@ impl Fleet {
     }
 
     pub(crate) fn send(&self, agent: AgentId, message: ToAgent) {
-        let line = self.members.read().get(&agent).and_then(|m| m.line.as_ref().map(|(_, line)| Arc::clone(line)));
+        let line = self
+            .members
+            .read()
+            .get(&agent)
+            .and_then(|m| m.line.as_ref().map(|(_, line)| Arc::clone(line)));
         match line {
             Some(line) => line.send(message),
             None => tracing::debug!(%agent, "not connected: a message waits for its inventory"),
@@ -193,7 +197,10 @@ impl Fleet {
     }
 
     pub(crate) fn name(&self, agent: AgentId) -> String {
-        self.members.read().get(&agent).map_or_else(|| agent.to_string(), |m| m.record.name.clone())
+        self.members
+            .read()
+            .get(&agent)
+            .map_or_else(|| agent.to_string(), |m| m.record.name.clone())
     }
 
     pub(crate) fn link(&self, agent: AgentId) -> LinkState {

@@ -101,7 +101,11 @@ impl Links {
         if skew > 30_000 {
             tracing::warn!(%agent, skew_ms = skew, "the agent's clock is off");
         }
-        let welcome = ToAgent::Welcome(Welcome { agent, heartbeat_every: self.heartbeat, clock: clock::now() });
+        let welcome = ToAgent::Welcome(Welcome {
+            agent,
+            heartbeat_every: self.heartbeat,
+            clock: clock::now(),
+        });
         if link.send(&welcome).await.is_err() {
             return Ok(());
         }
@@ -113,7 +117,10 @@ impl Links {
         };
         let (messages, outgoing) = mpsc::channel(WAITING);
         tokio::spawn(pump(link.clone(), outgoing));
-        let line = Arc::new(Outbox { messages, link: link.clone() });
+        let line = Arc::new(Outbox {
+            messages,
+            link: link.clone(),
+        });
         self.planning.set_speed(agent, profile.speed);
         let Some(changes) = self.fleet.connect(agent, number, line, profile, clock::now()) else {
             link.close(CloseCode::Revoked);
@@ -125,13 +132,23 @@ impl Links {
             self.fleet.send(agent, ToAgent::Drain(true));
         }
         let stopped = "the control plane is stopping";
-        self.give(Input::Link { agent, state: LinkState::Connected }).await.map_err(|()| stopped)?;
+        self.give(Input::Link {
+            agent,
+            state: LinkState::Connected,
+        })
+        .await
+        .map_err(|()| stopped)?;
         self.give(Input::Inventory { agent, inventory }).await.map_err(|()| stopped)?;
         let ended = self.listen(agent, number, &mut events).await;
         if let Some(change) = self.fleet.disconnect(agent, number) {
             tracing::info!(%agent, "agent disconnected");
             self.note(vec![change]).await;
-            let _ = self.give(Input::Link { agent, state: LinkState::Disconnected }).await;
+            let _ = self
+                .give(Input::Link {
+                    agent,
+                    state: LinkState::Disconnected,
+                })
+                .await;
         }
         if ended.is_err() {
             link.close(CloseCode::Protocol);
@@ -145,7 +162,11 @@ impl Links {
                 Happening::Message(message) => self.message(agent, message).await?,
                 Happening::Heartbeat(beat) => {
                     if self.fleet.beat(agent, beat.load, clock::now()) {
-                        self.give(Input::Link { agent, state: LinkState::Connected }).await
+                        self.give(Input::Link {
+                            agent,
+                            state: LinkState::Connected,
+                        })
+                        .await
                     } else {
                         Ok(())
                     }
@@ -153,7 +174,11 @@ impl Links {
                 Happening::Suspect => {
                     if self.fleet.suspect(agent, number) {
                         tracing::warn!(%agent, "heart-beats are missing");
-                        self.give(Input::Link { agent, state: LinkState::Suspect }).await
+                        self.give(Input::Link {
+                            agent,
+                            state: LinkState::Suspect,
+                        })
+                        .await
                     } else {
                         Ok(())
                     }
@@ -174,8 +199,19 @@ impl Links {
     async fn message(&self, agent: AgentId, message: ToCloud) -> Result<Result<(), ()>, &'static str> {
         let input = match message {
             ToCloud::Report(report) => Input::Report { agent, report },
-            ToCloud::Accepted { run, fragment, epoch } => Input::Accepted { agent, run, fragment, epoch },
-            ToCloud::Refused { run, fragment, epoch, why } => Input::Refused { agent, run, fragment, epoch, why },
+            ToCloud::Accepted { run, fragment, epoch } => Input::Accepted {
+                agent,
+                run,
+                fragment,
+                epoch,
+            },
+            ToCloud::Refused { run, fragment, epoch, why } => Input::Refused {
+                agent,
+                run,
+                fragment,
+                epoch,
+                why,
+            },
             ToCloud::Logs(records) => {
                 self.keep_logs(agent, records).await;
                 return Ok(Ok(()));
@@ -183,7 +219,8 @@ impl Links {
             ToCloud::Profile(profile) => {
                 let profile = bounded(*profile);
                 self.planning.set_speed(agent, profile.speed);
-                self.note(self.fleet.set_profile(agent, profile, clock::now()).into_iter().collect()).await;
+                self.note(self.fleet.set_profile(agent, profile, clock::now()).into_iter().collect())
+                    .await;
                 Input::FleetChanged
             }
             ToCloud::Hello(_) | ToCloud::Inventory(_) => return Err("it greeted a second time"),
@@ -265,7 +302,12 @@ fn bounded(mut profile: AgentProfile) -> AgentProfile {
         .take(PROFILE_WORDS)
         .map(|(key, value)| (cut(key, PROFILE_TEXT), cut(value, PROFILE_TEXT)))
         .collect();
-    profile.capabilities = profile.capabilities.into_iter().take(PROFILE_WORDS).map(|word| cut(word, PROFILE_TEXT)).collect();
+    profile.capabilities = profile
+        .capabilities
+        .into_iter()
+        .take(PROFILE_WORDS)
+        .map(|word| cut(word, PROFILE_TEXT))
+        .collect();
     profile.holds = profile.holds.into_iter().take(PROFILE_HOLDS).collect();
     if !(profile.speed.is_finite() && profile.speed > 0.0) {
         profile.speed = 1.0;

@@ -27,10 +27,18 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
 
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_histogram!("eyot_commit_seconds", Unit::Seconds, "Time of one transaction of the store, its sync included");
+    describe_histogram!(
+        "eyot_commit_seconds",
+        Unit::Seconds,
+        "Time of one transaction of the store, its sync included"
+    );
     describe_counter!("eyot_commit_requests_total", "Requests committed; several share a transaction");
     describe_counter!("eyot_http_requests_total", "Requests answered, by route and status");
-    describe_histogram!("eyot_http_request_seconds", Unit::Seconds, "Time from a request to the head of its answer");
+    describe_histogram!(
+        "eyot_http_request_seconds",
+        Unit::Seconds,
+        "Time from a request to the head of its answer"
+    );
     describe_gauge!("eyot_runs", "Stored runs, by state");
     describe_gauge!("eyot_agents", "Agents, by state of their link");
     describe_counter!("eyot_events_total", "Events committed, by kind");

@@ -58,7 +58,11 @@ impl Known {
         let mut known = BTreeMap::new();
         for (path, digest) in files {
             let size = blobs.size(digest).ok_or_else(|| {
-                Error::invalid("component.not-uploaded", format!("the component of file `{path}` ({digest}) was not uploaded"), Vec::new())
+                Error::invalid(
+                    "component.not-uploaded",
+                    format!("the component of file `{path}` ({digest}) was not uploaded"),
+                    Vec::new(),
+                )
             })?;
             known.insert(path.clone(), (*digest, size));
         }
@@ -93,7 +97,11 @@ impl Components for Known {
             let major = newest.version.split('.').next().unwrap_or(&newest.version);
             Some(format!("{}@{major}", newest.name))
         };
-        self.components.values().filter_map(newest).chain(self.files.keys().cloned()).collect()
+        self.components
+            .values()
+            .filter_map(newest)
+            .chain(self.files.keys().cloned())
+            .collect()
     }
 }
 
@@ -117,7 +125,11 @@ fn info(record: &ComponentRecord) -> ComponentInfo {
         Some(other) => other.clone(),
         None => serde_json::Value::Null,
     };
-    let needs = described.get("needs").and_then(|needs| needs.as_array()).map(Vec::as_slice).unwrap_or_default();
+    let needs = described
+        .get("needs")
+        .and_then(|needs| needs.as_array())
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     ComponentInfo {
         inputs: schema("inputs"),
         outputs: schema("outputs"),
@@ -134,7 +146,11 @@ pub(crate) async fn read(
     source: &WorkflowSource,
 ) -> Result<Result<Parsed, Vec<Diagnostic>>, Error> {
     if source.text.len() > TEXT_LIMIT {
-        return Err(Error::invalid("workflow.too-long", format!("a workflow text has at most {TEXT_LIMIT} bytes"), Vec::new()));
+        return Err(Error::invalid(
+            "workflow.too-long",
+            format!("a workflow text has at most {TEXT_LIMIT} bytes"),
+            Vec::new(),
+        ));
     }
     let known = Known::load(store, blobs, &source.files).await?;
     let text = source.text.clone();
@@ -153,12 +169,18 @@ pub(crate) async fn choose(store: &Store, blobs: &eyot_blob::Store, choice: &Wor
     match choice {
         WorkflowChoice::Ref(name) => {
             let record = find(store, name).await?;
-            Ok(Chosen { workflow: record.workflow, to_store: None })
+            Ok(Chosen {
+                workflow: record.workflow,
+                to_store: None,
+            })
         }
         WorkflowChoice::Source(source) => {
             let parsed = read(store, blobs, source).await?.map_err(invalid)?;
             let record = direct(source, parsed.workflow);
-            Ok(Chosen { workflow: Arc::clone(&record.workflow), to_store: Some(record) })
+            Ok(Chosen {
+                workflow: Arc::clone(&record.workflow),
+                to_store: Some(record),
+            })
         }
     }
 }
@@ -223,7 +245,13 @@ pub(crate) fn invalid(diagnostics: Vec<Diagnostic>) -> Error {
     let message = match diagnostics.as_slice() {
         [] => "the workflow is not valid".to_owned(),
         [one] => format!("line {}, column {}: {}", one.line, one.column, one.message),
-        [first, rest @ ..] => format!("line {}, column {}: {}; and {} more", first.line, first.column, first.message, rest.len()),
+        [first, rest @ ..] => format!(
+            "line {}, column {}: {}; and {} more",
+            first.line,
+            first.column,
+            first.message,
+            rest.len()
+        ),
     };
     Error::invalid("workflow.invalid", message, diagnostics)
 }
@@ -251,7 +279,10 @@ mod tests {
             pushed_at: clock::now(),
         };
         let versions = ["1.0.0", "1.10.0", "1.9.3", "2.0.0"].map(record);
-        let known = Known { components: BTreeMap::from([("eyot/image".into(), versions.to_vec())]), files: BTreeMap::new() };
+        let known = Known {
+            components: BTreeMap::from([("eyot/image".into(), versions.to_vec())]),
+            files: BTreeMap::new(),
+        };
         let version = |name: &str| known.registered(name).map(|r| r.version.as_str());
         for (name, expected) in [
             ("eyot/image@1", Some("1.10.0")),

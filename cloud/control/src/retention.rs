@@ -38,7 +38,12 @@ impl Retention {
             match self.sweep(clock::now()).await {
                 Ok(removed) if removed == Removed::default() => {}
                 Ok(removed) => {
-                    tracing::info!(runs = removed.runs, blobs = removed.blobs, bytes = removed.blob_bytes, "removed what is over its time");
+                    tracing::info!(
+                        runs = removed.runs,
+                        blobs = removed.blobs,
+                        bytes = removed.blob_bytes,
+                        "removed what is over its time"
+                    );
                 }
                 Err(Error::Closed) => return,
                 Err(error) => tracing::error!(error = %crate::chain(&error), "nothing could be removed"),
@@ -58,7 +63,9 @@ impl Retention {
             self.store.commit(vec![], over.into_iter().map(Change::DeleteRun).collect()).await?;
         }
         let since = Timestamp(now.0.saturating_sub(self.keep_uploads.0.saturating_mul(1_000)));
-        self.store.commit(vec![], vec![Change::DropUnusedTexts, Change::Forget { before: since, now }]).await?;
+        self.store
+            .commit(vec![], vec![Change::DropUnusedTexts, Change::Forget { before: since, now }])
+            .await?;
         let named = self.store.named_blobs(since).await?;
         let (blobs, young) = (self.blobs.clone(), self.keep_uploads.as_duration());
         match tokio::task::spawn_blocking(move || blobs.sweep(&named, young)).await {

@@ -111,16 +111,34 @@ impl Server {
             fatal: fatal.clone(),
         };
         let (conductor, looping) = Conductor::start(options).await?;
-        let listen_error = |source| Error::Listen { address: args.listen_http, source };
+        let listen_error = |source| Error::Listen {
+            address: args.listen_http,
+            source,
+        };
         let listener = TcpListener::bind(args.listen_http).await.map_err(listen_error)?;
         let http = listener.local_addr().map_err(listen_error)?;
 
-        let authority = Authority { store: store.clone(), fleet: fleet.clone(), certificate_life: args.certificate_life };
+        let authority = Authority {
+            store: store.clone(),
+            fleet: fleet.clone(),
+            certificate_life: args.certificate_life,
+        };
         let names = host_of(args.public_address.as_deref()).into_iter().collect();
-        let options = eyot_link::Options { names, ..eyot_link::Options::default() };
-        let links = Arc::new(eyot_link::Server::bind(args.listen_quic, Arc::clone(&ca), Arc::new(authority), options)?);
+        let options = eyot_link::Options {
+            names,
+            ..eyot_link::Options::default()
+        };
+        let links = Arc::new(eyot_link::Server::bind(
+            args.listen_quic,
+            Arc::clone(&ca),
+            Arc::new(authority),
+            options,
+        )?);
         let quic = links.local_addr()?;
-        let policy = Policy { access, max_upload: args.limits.max_upload };
+        let policy = Policy {
+            access,
+            max_upload: args.limits.max_upload,
+        };
         let agents = link::Links {
             store: store.clone(),
             fleet: fleet.clone(),
@@ -171,7 +189,21 @@ impl Server {
         let most = args.limits.max_connections.max(1) as usize;
         let listening = tokio::spawn(listener::serve(listener, acceptor, router, most, stop.clone()));
         tracing::info!(%http, %quic, data = %data.display(), dev = args.dev, "the control plane is up");
-        Ok(Self { http, quic, tls: !args.dev, stop, fatal, conductor, looping, listening, links, serving, sweeping, store, _lock: lock })
+        Ok(Self {
+            http,
+            quic,
+            tls: !args.dev,
+            stop,
+            fatal,
+            conductor,
+            looping,
+            listening,
+            links,
+            serving,
+            sweeping,
+            store,
+            _lock: lock,
+        })
     }
 
     /// Address of the HTTP API.
@@ -214,9 +246,17 @@ impl Server {
 /// Makes the folder if need be, for this user alone, and takes it for this process.
 fn open_folder(data: &Path) -> Result<File, Error> {
     use std::os::unix::fs::DirBuilderExt;
-    let failed = |source| Error::Folder { path: data.to_owned(), source };
+    let failed = |source| Error::Folder {
+        path: data.to_owned(),
+        source,
+    };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
-    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(data.join(LOCK_FILE)).map_err(failed)?;
+    let lock = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data.join(LOCK_FILE))
+        .map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(Error::InUse(data.to_owned())),

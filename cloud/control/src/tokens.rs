@@ -75,7 +75,12 @@ pub async fn ensure_admin(store: &Store, file: &Path) -> Result<bool, Error> {
 fn write_secret(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let part = file.with_extension("part");
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)?;
     out.write_all(bytes)?;
     out.write_all(b"\n")?;
     out.sync_all()?;
@@ -101,7 +106,9 @@ impl Tokens {
     pub(crate) async fn admits(&self, text: Option<&str>) -> Result<bool, crate::store::Error> {
         let presented = hash(text.unwrap_or_default().as_bytes());
         let valid = self.valid().await?;
-        let matches = valid.iter().fold(subtle::Choice::from(0), |found, hash| found | hash.ct_eq(&presented));
+        let matches = valid
+            .iter()
+            .fold(subtle::Choice::from(0), |found, hash| found | hash.ct_eq(&presented));
         Ok(text.is_some() && bool::from(matches))
     }
 
@@ -111,7 +118,14 @@ impl Tokens {
         {
             return Ok(hashes.clone());
         }
-        let hashes: Vec<[u8; 32]> = self.store.tokens().await?.into_iter().filter(|t| t.revoked_at.is_none()).map(|t| t.hash).collect();
+        let hashes: Vec<[u8; 32]> = self
+            .store
+            .tokens()
+            .await?
+            .into_iter()
+            .filter(|t| t.revoked_at.is_none())
+            .map(|t| t.hash)
+            .collect();
         *self.known.lock() = Some((Instant::now(), hashes.clone()));
         Ok(hashes)
     }

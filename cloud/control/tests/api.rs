@@ -40,7 +40,11 @@ async fn a_run_goes_from_text_to_result_and_can_be_looked_at() {
     assert_eq!(detail["tasks"][0]["agent"], "camera");
     assert_eq!(detail["fragments"][0]["agent"], Json::String(id));
     assert!(detail["plan"]["fragments"].as_array().is_some_and(|f| f.len() == 1));
-    let logs = plane.until(&format!("/v1/runs/{run}/logs"), |_, page| page["items"].as_array().is_some_and(|l| !l.is_empty())).await;
+    let logs = plane
+        .until(&format!("/v1/runs/{run}/logs"), |_, page| {
+            page["items"].as_array().is_some_and(|l| !l.is_empty())
+        })
+        .await;
     assert_eq!(logs["items"][0]["message"], "said hello");
 
     // The same key: the same run, and no other one. Another request under it: refused.
@@ -60,7 +64,10 @@ async fn a_run_goes_from_text_to_result_and_can_be_looked_at() {
     assert_eq!((status.as_u16(), problem["code"].as_str()), (409, Some("agent.connected")));
     let (_, metrics) = plane.get("/metrics").await;
     let metrics = metrics.as_str().unwrap_or_default().to_owned();
-    assert!(metrics.contains(r#"eyot_runs{state="succeeded"} 1"#) && metrics.contains("eyot_commit_seconds"), "{metrics}");
+    assert!(
+        metrics.contains(r#"eyot_runs{state="succeeded"} 1"#) && metrics.contains("eyot_commit_seconds"),
+        "{metrics}"
+    );
 
     plane.server.stop().await;
     working.await.unwrap();
@@ -78,9 +85,13 @@ async fn a_run_that_fits_nobody_waits_with_the_cause_and_survives_a_restart() {
     assert_eq!(detail["state"], "pending");
     assert!(detail["waitingFor"].as_str().is_some_and(|why| why.contains("agent")), "{detail}");
     let cancelled = plane.run(json!({"workflow": {"ref": "hello"}})).await;
-    let (status, _) = plane.send(plane.request(Method::POST, &format!("/v1/runs/{cancelled}/cancel"))).await;
+    let (status, _) = plane
+        .send(plane.request(Method::POST, &format!("/v1/runs/{cancelled}/cancel")))
+        .await;
     assert_eq!(status, 202);
-    plane.until(&format!("/v1/runs/{cancelled}"), |_, run| run["state"] == "cancelled").await;
+    plane
+        .until(&format!("/v1/runs/{cancelled}"), |_, run| run["state"] == "cancelled")
+        .await;
     plane.server.stop().await;
 
     let plane = Plane::start(args(&dir)).await;
@@ -117,7 +128,11 @@ async fn what_is_wrong_is_refused_with_a_stable_code() {
         (format!("/v1/blobs/{}", eyot_model::Digest::of(b"absent")), 404, "blob.not-found"),
     ] {
         let (found, problem) = plane.get(&path).await;
-        assert_eq!((found.as_u16(), problem["code"].as_str()), (status, Some(code)), "{path}: {problem}");
+        assert_eq!(
+            (found.as_u16(), problem["code"].as_str()),
+            (status, Some(code)),
+            "{path}: {problem}"
+        );
     }
     let not_wasm = plane.upload(b"no wasm".to_vec()).await;
     let component = |name: &str, version: &str, digest: &str| json!({"name": name, "version": version, "digest": digest});
@@ -127,19 +142,38 @@ async fn what_is_wrong_is_refused_with_a_stable_code() {
     for (path, body, status, code) in [
         ("/v1/runs", json!({"workflow": {"ref": "none"}}), 404, "workflow.not-found"),
         ("/v1/runs", json!({"workflow": {"source": source(&typo)}}), 422, "workflow.invalid"),
-        ("/v1/runs", json!({"workflow": {"source": source(WORKFLOW)}, "inputs": {"who": 5}}), 422, "run.inputs-invalid"),
-        ("/v1/runs", json!({"workflow": {"source": source(WORKFLOW)}, "idempotencyKey": ""}), 400, "run.bad-key"),
+        (
+            "/v1/runs",
+            json!({"workflow": {"source": source(WORKFLOW)}, "inputs": {"who": 5}}),
+            422,
+            "run.inputs-invalid",
+        ),
+        (
+            "/v1/runs",
+            json!({"workflow": {"source": source(WORKFLOW)}, "idempotencyKey": ""}),
+            400,
+            "run.bad-key",
+        ),
         ("/v1/runs", json!({"workflows": 1}), 400, "request.malformed"),
         ("/v1/plan", json!({"workflow": {"source": source(WORKFLOW)}}), 409, "plan.no-agents"),
         ("/v1/workflows", source(&unknown), 422, "workflow.invalid"),
-        ("/v1/components", component("test/greet", "1.0.0", &not_wasm), 422, "component.invalid"),
+        (
+            "/v1/components",
+            component("test/greet", "1.0.0", &not_wasm),
+            422,
+            "component.invalid",
+        ),
         ("/v1/components", component("Test", "1.0.0", &digest), 422, "component.invalid"),
         ("/v1/components", component("test", "one", &digest), 422, "component.invalid"),
         ("/v1/agents/invite", json!({"validFor": 3_600_001}), 422, "agent.bad-invitation"),
         ("/v1/agents/invite", json!({"name": "a b"}), 422, "agent.bad-name"),
     ] {
         let (found, problem) = plane.post(path, &body).await;
-        assert_eq!((found.as_u16(), problem["code"].as_str()), (status, Some(code)), "{path} {body}: {problem}");
+        assert_eq!(
+            (found.as_u16(), problem["code"].as_str()),
+            (status, Some(code)),
+            "{path} {body}: {problem}"
+        );
     }
     let (_, problem) = plane.post("/v1/workflows", &source(&typo)).await;
     assert!(problem["diagnostics"][0]["line"].as_u64().is_some_and(|line| line > 1), "{problem}");
@@ -151,7 +185,9 @@ async fn what_is_wrong_is_refused_with_a_stable_code() {
     assert_eq!(status, 200);
     let (status, _) = plane.post("/v1/workflows", &source(WORKFLOW)).await;
     assert_eq!(status, 200);
-    let (status, problem) = plane.post("/v1/workflows", &source(&WORKFLOW.replace("default: you", "default: them"))).await;
+    let (status, problem) = plane
+        .post("/v1/workflows", &source(&WORKFLOW.replace("default: you", "default: them")))
+        .await;
     assert_eq!((status.as_u16(), problem["code"].as_str()), (409, Some("workflow.version-exists")));
     let second = plane.upload(b"\0asm\x0d\0\x01\0 another".to_vec()).await;
     let (status, problem) = plane.post("/v1/components", &component("test/greet", "1.0.0", &second)).await;
@@ -178,14 +214,29 @@ async fn blobs_go_up_and_down_whole_and_in_ranges() {
     let whole = plane.request(Method::GET, &path).send().await.unwrap();
     assert_eq!(whole.headers()["content-length"], bytes.len().to_string());
     assert_eq!(whole.bytes().await.unwrap(), bytes);
-    let part = plane.request(Method::GET, &path).header("range", "bytes=1000000-1000009").send().await.unwrap();
-    assert_eq!((part.status().as_u16(), part.headers()["content-range"].clone()), (206, format!("bytes 1000000-1000009/{}", bytes.len()).parse().unwrap()));
+    let part = plane
+        .request(Method::GET, &path)
+        .header("range", "bytes=1000000-1000009")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (part.status().as_u16(), part.headers()["content-range"].clone()),
+        (206, format!("bytes 1000000-1000009/{}", bytes.len()).parse().unwrap())
+    );
     assert_eq!(part.bytes().await.unwrap(), bytes[1_000_000..1_000_010]);
-    let beyond = plane.request(Method::GET, &path).header("range", "bytes=9000000-").send().await.unwrap();
+    let beyond = plane
+        .request(Method::GET, &path)
+        .header("range", "bytes=9000000-")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(beyond.status(), 416);
     let head = plane.request(Method::HEAD, &path).send().await.unwrap();
     assert_eq!(head.status(), 200);
-    let (status, problem) = plane.send(plane.request(Method::POST, "/v1/blobs").body(vec![0; (3 << 20) + 1])).await;
+    let (status, problem) = plane
+        .send(plane.request(Method::POST, "/v1/blobs").body(vec![0; (3 << 20) + 1]))
+        .await;
     assert_eq!((status.as_u16(), problem["code"].as_str()), (413, Some("blob.too-large")));
     plane.server.stop().await;
 }

@@ -36,7 +36,10 @@ async fn with_tls_nobody_gets_in_without_a_token() {
     // Revoked from outside, as the command line does it.
     let store = Store::open(&settings.data.join("eyot.db")).await.unwrap();
     let id = store.tokens().await.unwrap()[0].id.clone();
-    store.commit(vec![], vec![Change::RevokeToken { id, at: Timestamp(1) }]).await.unwrap();
+    store
+        .commit(vec![], vec![Change::RevokeToken { id, at: Timestamp(1) }])
+        .await
+        .unwrap();
     plane.until("/v1/runs", |status, _| status == 401).await;
     let (_, text) = eyot_control::tokens::create(&store, "second").await.unwrap();
     store.close().await;
@@ -62,7 +65,11 @@ async fn without_tls_only_loopback_names_and_pages_are_answered() {
         let (status, problem) = plane.send(ask(name, value)).await;
         assert_eq!((status.as_u16(), problem["code"].as_str()), (403, Some(code)), "{name}: {value}");
     }
-    for (name, value) in [("host", "localhost"), ("origin", "http://localhost:3000"), ("sec-fetch-site", "same-origin")] {
+    for (name, value) in [
+        ("host", "localhost"),
+        ("origin", "http://localhost:3000"),
+        ("sec-fetch-site", "same-origin"),
+    ] {
         assert_eq!(plane.send(ask(name, value)).await.0, 200, "{name}: {value}");
     }
     let mut busy = 0;
@@ -90,14 +97,20 @@ async fn a_token_admits_one_device_and_a_revoked_agent_stays_out() {
     // A link that does not begin with a hello is closed, and the others go on.
     let rude = agent.dial().await.unwrap();
     let mut events = rude.events;
-    rude.link.send(&eyot_wire::ToCloud::Inventory(eyot_wire::Inventory::default())).await.unwrap();
+    rude.link
+        .send(&eyot_wire::ToCloud::Inventory(eyot_wire::Inventory::default()))
+        .await
+        .unwrap();
     assert!(next(&mut events).await.is_none());
 
     let live = agent.dial().await.unwrap();
     let mut events = live.events;
     live.link.send(&agent.hello()).await.unwrap();
     assert!(next(&mut events).await.is_some());
-    live.link.send(&eyot_wire::ToCloud::Inventory(eyot_wire::Inventory::default())).await.unwrap();
+    live.link
+        .send(&eyot_wire::ToCloud::Inventory(eyot_wire::Inventory::default()))
+        .await
+        .unwrap();
     plane.until("/v1/agents/camera", |_, view| view["link"] == "connected").await;
     let drain = plane.request(Method::POST, "/v1/agents/camera/drain?on=true");
     assert_eq!(plane.send(drain).await.0, 204);
@@ -106,7 +119,11 @@ async fn a_token_admits_one_device_and_a_revoked_agent_stays_out() {
     assert_eq!(plane.send(revoke).await.0, 204);
     while next(&mut events).await.is_some() {}
     assert!(agent.dial().await.is_err());
-    plane.until("/v1/agents/camera", |_, view| view["link"] == "disconnected" && view["revoked"] == true).await;
+    plane
+        .until("/v1/agents/camera", |_, view| {
+            view["link"] == "disconnected" && view["revoked"] == true
+        })
+        .await;
     let remove = plane.request(Method::DELETE, "/v1/agents/camera");
     assert_eq!(plane.send(remove).await.0, 204);
     assert_eq!(plane.get("/v1/agents/camera").await.0, 404);
@@ -134,7 +151,10 @@ async fn a_backup_restores_and_a_damaged_one_does_not() {
     for (n, file) in [&file, &direct].into_iter().enumerate() {
         settings.data = dir.path().join(format!("restored-{n}"));
         assert_eq!(backup::restore(file, &settings.data).await.unwrap().blobs, 1);
-        assert!(matches!(backup::restore(file, &settings.data).await, Err(backup::Error::NotEmpty(_))));
+        assert!(matches!(
+            backup::restore(file, &settings.data).await,
+            Err(backup::Error::NotEmpty(_))
+        ));
         let plane = Plane::start(settings.clone()).await;
         assert_eq!(plane.get(&format!("/v1/runs/{run}")).await.1["state"], "pending");
         assert_eq!(plane.get(&format!("/v1/blobs/{digest}")).await.0, 200);

@@ -13,7 +13,10 @@ use tokio_util::io::ReaderStream;
     responses((status = 200, content_type = "application/octet-stream"), (status = 409, body = Problem)))]
 pub(super) async fn backup(State(app): State<App>) -> Result<Response, Error> {
     let Ok(_alone) = app.backup.clone().try_lock_owned() else {
-        return Err(Error::conflict("admin.busy", "another back-up or a sweep is going on; try again in a moment"));
+        return Err(Error::conflict(
+            "admin.busy",
+            "another back-up or a sweep is going on; try again in a moment",
+        ));
     };
     let file = app.settings.data.join("backup.part");
     let written = crate::backup::write(&app.store, &app.settings.data, &file).await;
@@ -32,6 +35,9 @@ pub(super) async fn backup(State(app): State<App>) -> Result<Response, Error> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(summary.bytes));
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"eyot.backup\""));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment; filename=\"eyot.backup\""),
+    );
     Ok(response)
 }

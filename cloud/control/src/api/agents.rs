@@ -30,7 +30,11 @@ pub(super) async fn list(State(app): State<App>) -> Json<Page<AgentView>> {
 pub(super) async fn show(State(app): State<App>, Path(agent): Path<String>) -> Result<Json<AgentView>, Error> {
     let id = find(&app, &agent)?;
     let views = app.fleet.views(|agent| app.board.owned(agent));
-    views.into_iter().find(|view| view.id == id).map(Json).ok_or_else(|| not_found(&agent))
+    views
+        .into_iter()
+        .find(|view| view.id == id)
+        .map(Json)
+        .ok_or_else(|| not_found(&agent))
 }
 
 /// A one-time token with which a device joins.
@@ -39,7 +43,11 @@ pub(super) async fn show(State(app): State<App>, Path(agent): Path<String>) -> R
 pub(super) async fn invite(State(app): State<App>, Body(request): Body<InviteRequest>) -> Result<Json<Invitation>, Error> {
     if let Some(name) = &request.name {
         if !is_agent_name(name) {
-            return Err(Error::invalid("agent.bad-name", "a name has 1 to 63 letters, digits, `-`, `_` or `.`", Vec::new()));
+            return Err(Error::invalid(
+                "agent.bad-name",
+                "a name has 1 to 63 letters, digits, `-`, `_` or `.`",
+                Vec::new(),
+            ));
         }
         if app.fleet.find(name).is_some() {
             return Err(Error::conflict("agent.name-taken", format!("there is an agent `{name}`")));
@@ -47,7 +55,11 @@ pub(super) async fn invite(State(app): State<App>, Body(request): Body<InviteReq
     }
     let valid_for = request.valid_for.unwrap_or(LONGEST);
     if valid_for.0 == 0 || valid_for > LONGEST {
-        return Err(Error::invalid("agent.bad-invitation", "an invitation is valid for at most an hour", Vec::new()));
+        return Err(Error::invalid(
+            "agent.bad-invitation",
+            "an invitation is valid for at most an hour",
+            Vec::new(),
+        ));
     }
     let secret = Secret::random().map_err(|error| Error::internal(&error))?;
     let now = clock::now();
@@ -100,7 +112,12 @@ pub(super) async fn revoke(State(app): State<App>, Path(agent): Path<String>) ->
     let id = find(&app, &agent)?;
     app.store.commit(vec![], vec![Change::Revoke(id)]).await?;
     app.fleet.revoke(id);
-    app.conductor.give(Input::Link { agent: id, state: LinkState::Disconnected }).await?;
+    app.conductor
+        .give(Input::Link {
+            agent: id,
+            state: LinkState::Disconnected,
+        })
+        .await?;
     tracing::warn!(agent = %id, "revoked");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -114,10 +131,16 @@ pub(super) async fn remove(State(app): State<App>, Path(agent): Path<String>) ->
         return Err(not_found(&agent));
     };
     if link != LinkState::Disconnected {
-        return Err(Error::conflict("agent.connected", format!("agent `{agent}` is {}; stop or revoke it first", link.as_str())));
+        return Err(Error::conflict(
+            "agent.connected",
+            format!("agent `{agent}` is {}; stop or revoke it first", link.as_str()),
+        ));
     }
     if app.board.owned(id) > 0 {
-        return Err(Error::conflict("agent.busy", format!("agent `{agent}` owns parts of unfinished runs; cancel them first")));
+        return Err(Error::conflict(
+            "agent.busy",
+            format!("agent `{agent}` owns parts of unfinished runs; cancel them first"),
+        ));
     }
     app.store.commit(vec![], vec![Change::DeleteAgent(id)]).await?;
     app.fleet.remove(id);

@@ -28,7 +28,11 @@ const AHEAD: usize = 4;
     responses((status = 200, body = Uploaded), (status = 413, body = Problem)))]
 pub(super) async fn upload(State(app): State<App>, request: Request) -> Result<Json<Uploaded>, Error> {
     let limit = app.settings.max_upload;
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
@@ -71,23 +75,43 @@ pub(super) async fn upload(State(app): State<App>, request: Request) -> Result<J
         Ok(None) => return Err(Error::bad_request("blob.cut-off", "the upload ended before its end")),
         Err(eyot_blob::Error::TooLarge { .. }) => return Err(too_large(limit)),
         Err(error) if error.is_full() => {
-            return Err(Error::new(StatusCode::INSUFFICIENT_STORAGE, "blob.no-room", "the control plane's disk is full"));
+            return Err(Error::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "blob.no-room",
+                "the control plane's disk is full",
+            ));
         }
         Err(error) => return Err(Error::internal(&error)),
     };
-    app.store.commit(vec![], vec![Change::NoteUpload { digest: stored.digest, at: clock::now() }]).await?;
-    Ok(Json(Uploaded { blob: stored.reference(BlobForm::Raw) }))
+    app.store
+        .commit(
+            vec![],
+            vec![Change::NoteUpload {
+                digest: stored.digest,
+                at: clock::now(),
+            }],
+        )
+        .await?;
+    Ok(Json(Uploaded {
+        blob: stored.reference(BlobForm::Raw),
+    }))
 }
 
 fn too_large(limit: u64) -> Error {
-    Error::new(StatusCode::PAYLOAD_TOO_LARGE, "blob.too-large", format!("a blob has at most {limit} bytes here"))
+    Error::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "blob.too-large",
+        format!("a blob has at most {limit} bytes here"),
+    )
 }
 
 /// The bytes of a blob, or a range of them.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", tag = "blobs", params(("digest" = String, Path, description = "`b3:` and 64 hexadecimal digits")),
     responses((status = 200, content_type = "application/octet-stream"), (status = 206, content_type = "application/octet-stream"), (status = 404, body = Problem), (status = 416, body = Problem)))]
 pub(super) async fn download(State(app): State<App>, Path(digest): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
-    let digest: Digest = digest.parse().map_err(|error: eyot_model::ParseDigestError| Error::bad_request("blob.bad-digest", error.to_string()))?;
+    let digest: Digest = digest
+        .parse()
+        .map_err(|error: eyot_model::ParseDigestError| Error::bad_request("blob.bad-digest", error.to_string()))?;
     let blobs = app.blobs.clone();
     let blob = match blocking(move || blobs.open_blob(&digest)).await? {
         Ok(blob) => blob,
@@ -95,18 +119,30 @@ pub(super) async fn download(State(app): State<App>, Path(digest): Path<String>,
         Err(error) => return Err(Error::internal(&error)),
     };
     let size = blob.size();
-    let asked = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).and_then(|text| range(text, size));
+    let asked = headers
+        .get(header::RANGE)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|text| range(text, size));
     let (status, range) = match asked {
         None => (StatusCode::OK, 0..size),
         Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
         Some(None) => {
-            let error = Error::new(StatusCode::RANGE_NOT_SATISFIABLE, "blob.bad-range", format!("the blob has {size} bytes"));
+            let error = Error::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "blob.bad-range",
+                format!("the blob has {size} bytes"),
+            );
             let mut response = error.into_response();
-            response.headers_mut().insert(header::CONTENT_RANGE, text(format!("bytes */{size}")));
+            response
+                .headers_mut()
+                .insert(header::CONTENT_RANGE, text(format!("bytes */{size}")));
             return Ok(response);
         }
     };
-    let mut response = Response::new(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(read(blob, range.clone()))));
+    let mut response = Response::new(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(read(
+        blob,
+        range.clone(),
+    ))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -117,7 +153,10 @@ pub(super) async fn download(State(app): State<App>, Path(digest): Path<String>,
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     if status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(header::CONTENT_RANGE, text(format!("bytes {}-{}/{size}", range.start, range.end - 1)));
+        headers.insert(
+            header::CONTENT_RANGE,
+            text(format!("bytes {}-{}/{size}", range.start, range.end - 1)),
+        );
     }
     Ok(response)
 }

@@ -14,14 +14,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "request.too-large",
-                format!("the body is over {} bytes", super::BODY_LIMIT),
-            ),
-            _ => Error::bad_request("request.malformed", "the body could not be read"),
-        })?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Error::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "request.too-large",
+                    format!("the body is over {} bytes", super::BODY_LIMIT),
+                ),
+                _ => Error::bad_request("request.malformed", "the body could not be read"),
+            })?;
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|cause| Error::bad_request("request.malformed", format!("the body is not what it should be: {cause}")))

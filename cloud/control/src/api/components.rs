@@ -94,11 +94,18 @@ pub(super) async fn register(State(app): State<App>, Body(spec): Body<ComponentS
         version: record.version.clone(),
         digest,
     };
-    match app.store.commit(vec![guard], vec![Change::PutComponent(Box::new(record.clone()))]).await {
+    match app
+        .store
+        .commit(vec![guard], vec![Change::PutComponent(Box::new(record.clone()))])
+        .await
+    {
         Ok(()) => Ok(Json(view(record))),
         Err(store::Error::Guard(_)) => Err(Error::conflict(
             "component.version-exists",
-            format!("{}@{} exists with another digest; give the new one a new version", record.name, record.version),
+            format!(
+                "{}@{} exists with another digest; give the new one a new version",
+                record.name, record.version
+            ),
         )),
         Err(error) => Err(error.into()),
     }
@@ -116,6 +123,8 @@ fn check_name(name: &str) -> Result<(), Error> {
     if fine {
         Ok(())
     } else {
-        Err(invalid(format!("`{name}` is not a component's name: lower-case words and `-`, with `/` between them")))
+        Err(invalid(format!(
+            "`{name}` is not a component's name: lower-case words and `-`, with `/` between them"
+        )))
     }
 }

@@ -41,7 +41,9 @@ pub(super) async fn follow(State(app): State<App>, Path(run): Path<String>, head
     tokio::spawn(tell(app, run, workflow, after, news, events));
     let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
     let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 

@@ -20,7 +20,11 @@ const LONG: [&str; 4] = ["/v1/blobs", "/v1/blobs/{digest}", "/v1/runs/{id}/event
 
 pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown", MatchedPath::as_str)
+        .to_owned();
     let method = request.method().clone();
     let (parts, body) = request.into_parts();
     let admitted = admit(&app, &parts, &route).await;
@@ -104,7 +108,11 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Error> {
     if fine && !cross {
         return Ok(());
     }
-    Err(Error::new(StatusCode::FORBIDDEN, "request.origin-refused", "requests from other sites' pages are not answered"))
+    Err(Error::new(
+        StatusCode::FORBIDDEN,
+        "request.origin-refused",
+        "requests from other sites' pages are not answered",
+    ))
 }
 
 /// Whether `authority` (`host` or `host:port`) is a loopback name: `localhost`, 127.0.0.0/8 or `[::1]`.
@@ -128,7 +136,16 @@ mod tests {
 
     #[test]
     fn only_loopback_names_are_loopback() {
-        for good in ["localhost", "localhost:7340", "LOCALHOST", "127.0.0.1", "127.0.0.1:80", "127.9.9.9:1", "[::1]", "[::1]:7340"] {
+        for good in [
+            "localhost",
+            "localhost:7340",
+            "LOCALHOST",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "127.9.9.9:1",
+            "[::1]",
+            "[::1]:7340",
+        ] {
             assert!(is_loopback_authority(good), "{good}");
         }
         for bad in [

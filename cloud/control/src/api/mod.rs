@@ -126,7 +126,12 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(health::metrics))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // Uploads have a limit of their own, which they count while they stream.
-        .merge(OpenApiRouter::new().routes(routes!(blobs::upload)).routes(routes!(blobs::download)).layer(DefaultBodyLimit::disable()))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(blobs::upload))
+                .routes(routes!(blobs::download))
+                .layer(DefaultBodyLimit::disable()),
+        )
         .split_for_parts();
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     let document = serde_json::to_string(&document).unwrap_or_else(|_| "{}".to_owned());
@@ -140,7 +145,12 @@ pub(crate) fn router(app: App) -> Router {
         )
         .fallback(|| async { Error::not_found("request.no-route", "there is nothing at this address").into_response() })
         .method_not_allowed_fallback(|| async {
-            Error::new(StatusCode::METHOD_NOT_ALLOWED, "request.wrong-method", "this address does not take this method").into_response()
+            Error::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "request.wrong-method",
+                "this address does not take this method",
+            )
+            .into_response()
         })
         .layer(axum::middleware::from_fn_with_state(app.clone(), gate::pass))
         .with_state(app)

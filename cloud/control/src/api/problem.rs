@@ -51,7 +51,11 @@ impl Error {
     /// Eyot's own mistake or its disk's: the details go to the log, not to the client.
     pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = %crate::chain(error), "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the control plane failed; its log says why")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the control plane failed; its log says why",
+        )
     }
 
     pub(crate) fn busy(message: &str) -> Self {

@@ -55,7 +55,10 @@ pub(super) async fn list(State(app): State<App>, Params(filter): Params<Filter>)
 pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest>) -> Result<(StatusCode, Json<RunView>), Error> {
     let key = request.idempotency_key.as_deref();
     if key.is_some_and(|key| key.is_empty() || key.len() > KEY_LIMIT) {
-        return Err(Error::bad_request("run.bad-key", format!("an idempotency key has 1 to {KEY_LIMIT} bytes")));
+        return Err(Error::bad_request(
+            "run.bad-key",
+            format!("an idempotency key has 1 to {KEY_LIMIT} bytes"),
+        ));
     }
     let key = key.map(|key| blake3::derive_key("eyot 2026 run idempotency key", key.as_bytes()));
     let fingerprint = fingerprint(&request);
@@ -74,11 +77,31 @@ pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest
     }
     let mut after = Vec::new();
     if let Some(key) = key {
-        after.push(Change::RememberKey { key, run, request: fingerprint, at });
+        after.push(Change::RememberKey {
+            key,
+            run,
+            request: fingerprint,
+            at,
+        });
     }
     changes.extend(after);
-    let submission = Submission { run, workflow: chosen.workflow, inputs: Arc::new(inputs), created_at: at };
-    let begun = app.conductor.ask(|answer| Input::Submit(Box::new(Submit { submission, changes, key, answer }))).await?;
+    let submission = Submission {
+        run,
+        workflow: chosen.workflow,
+        inputs: Arc::new(inputs),
+        created_at: at,
+    };
+    let begun = app
+        .conductor
+        .ask(|answer| {
+            Input::Submit(Box::new(Submit {
+                submission,
+                changes,
+                key,
+                answer,
+            }))
+        })
+        .await?;
     match begun {
         Ok(begun) if begun == run => {
             let record = load(&app, run).await?;
@@ -97,7 +120,10 @@ pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest
 
 async fn known(app: &App, run: RunId, same: bool) -> Result<(StatusCode, Json<RunView>), Error> {
     if !same {
-        return Err(Error::conflict("run.key-reused", "this idempotency key was used for another request"));
+        return Err(Error::conflict(
+            "run.key-reused",
+            "this idempotency key was used for another request",
+        ));
     }
     let record = load(app, run).await?;
     Ok((StatusCode::OK, Json(views::run(&record, &app.board))))
@@ -105,7 +131,10 @@ async fn known(app: &App, run: RunId, same: bool) -> Result<(StatusCode, Json<Ru
 
 /// What the request asks for, apart from its key.
 fn fingerprint(request: &RunRequest) -> Digest {
-    let asked = RunRequest { idempotency_key: None, ..request.clone() };
+    let asked = RunRequest {
+        idempotency_key: None,
+        ..request.clone()
+    };
     Digest::of(&serde_json::to_vec(&asked).unwrap_or_default())
 }
 
@@ -134,10 +163,18 @@ pub(super) async fn show(State(app): State<App>, Path(run): Path<String>) -> Res
 
 /// Instances by state; items count, and the `forEach` that they are of does not.
 fn count(detail: &RunDetail) -> BTreeMap<eyot_model::State, u32> {
-    let expanded: std::collections::HashSet<&str> =
-        detail.tasks.iter().filter(|task| task.item.is_some()).map(|task| task.task.as_str()).collect();
+    let expanded: std::collections::HashSet<&str> = detail
+        .tasks
+        .iter()
+        .filter(|task| task.item.is_some())
+        .map(|task| task.task.as_str())
+        .collect();
     let mut counts = BTreeMap::new();
-    for task in detail.tasks.iter().filter(|task| task.item.is_some() || !expanded.contains(task.task.as_str())) {
+    for task in detail
+        .tasks
+        .iter()
+        .filter(|task| task.item.is_some() || !expanded.contains(task.task.as_str()))
+    {
         *counts.entry(task.state).or_default() += 1;
     }
     counts
@@ -155,7 +192,11 @@ pub(super) struct LogFilter {
 /// Lines that the run's tasks wrote, in order of arrival.
 #[utoipa::path(get, path = "/v1/runs/{run}/logs", tag = "runs", params(("run" = String, Path), LogFilter),
     responses((status = 200, body = Page<LogLine>), (status = 404, body = Problem)))]
-pub(super) async fn logs(State(app): State<App>, Path(run): Path<String>, Params(filter): Params<LogFilter>) -> Result<Json<Page<LogLine>>, Error> {
+pub(super) async fn logs(
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Params(filter): Params<LogFilter>,
+) -> Result<Json<Page<LogLine>>, Error> {
     let run = parse(&run)?;
     let record = load(&app, run).await?;
     let workflow = workflow_of(&app, &record).await?;
@@ -168,7 +209,11 @@ pub(super) async fn logs(State(app): State<App>, Path(run): Path<String>, Params
         .into_iter()
         .map(|(_, row)| LogLine {
             at: row.at,
-            task: workflow.tasks.get(row.task.index()).map(|task| task.name.clone()).unwrap_or_default(),
+            task: workflow
+                .tasks
+                .get(row.task.index())
+                .map(|task| task.name.clone())
+                .unwrap_or_default(),
             item: row.item,
             attempt: row.attempt,
             level: ["error", "warn", "info", "debug", "trace"][usize::from(row.level.clamp(1, 5)) - 1].to_owned(),
@@ -183,7 +228,15 @@ pub(super) async fn logs(State(app): State<App>, Path(run): Path<String>, Params
     responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<StatusCode, Error> {
     let run = parse(&run)?;
-    if app.conductor.ask(|answer| Input::Cancel { run, by: "an API client".to_owned(), answer }).await? {
+    if app
+        .conductor
+        .ask(|answer| Input::Cancel {
+            run,
+            by: "an API client".to_owned(),
+            answer,
+        })
+        .await?
+    {
         return Ok(StatusCode::ACCEPTED);
     }
     let record = load(&app, run).await?;
@@ -194,21 +247,32 @@ pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> R
 }
 
 pub(super) fn parse(text: &str) -> Result<RunId, Error> {
-    text.parse().map_err(|error: eyot_model::ParseIdError| Error::bad_request("run.bad-id", error.to_string()))
+    text.parse()
+        .map_err(|error: eyot_model::ParseIdError| Error::bad_request("run.bad-id", error.to_string()))
 }
 
 fn parse_state(text: &str) -> Result<RunState, Error> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned()))
-        .map_err(|_| Error::bad_request("request.malformed", format!("`{}` is not a state of a run", text.chars().take(80).collect::<String>())))
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|_| {
+        Error::bad_request(
+            "request.malformed",
+            format!("`{}` is not a state of a run", text.chars().take(80).collect::<String>()),
+        )
+    })
 }
 
 pub(super) async fn load(app: &App, run: RunId) -> Result<RunRecord, Error> {
-    app.store.run(run).await?.ok_or_else(|| Error::not_found("run.not-found", format!("there is no run {run}")))
+    app.store
+        .run(run)
+        .await?
+        .ok_or_else(|| Error::not_found("run.not-found", format!("there is no run {run}")))
 }
 
 pub(super) async fn workflow_of(app: &App, record: &RunRecord) -> Result<Arc<Workflow>, Error> {
     match app.store.workflow(&record.namespace, &record.workflow, &record.version).await? {
         Some(stored) => Ok(stored.workflow),
-        None => Err(Error::internal(&crate::store::Error::Corrupt { what: "the workflow of a run", source: None })),
+        None => Err(Error::internal(&crate::store::Error::Corrupt {
+            what: "the workflow of a run",
+            source: None,
+        })),
     }
 }

@@ -63,26 +63,43 @@ pub(super) fn detail(
                     ran_on.insert(*path, *agent);
                 }
             }
-            Entry::Assigned { fragment, epoch, agent, tasks, .. } => drop(fragments.insert(*fragment, (*epoch, *agent, tasks.clone()))),
+            Entry::Assigned {
+                fragment,
+                epoch,
+                agent,
+                tasks,
+                ..
+            } => drop(fragments.insert(*fragment, (*epoch, *agent, tasks.clone()))),
             Entry::Superseded { .. } => {}
         }
     }
-    let owner: HashMap<TaskIx, AgentId> =
-        fragments.values().flat_map(|(_, agent, tasks)| tasks.iter().map(|task| (*task, *agent))).collect();
+    let owner: HashMap<TaskIx, AgentId> = fragments
+        .values()
+        .flat_map(|(_, agent, tasks)| tasks.iter().map(|task| (*task, *agent)))
+        .collect();
     let mut tasks = Vec::new();
     for (ix, entry) in (0u32..).map(TaskIx).zip(run.tasks()) {
         let name = &workflow.task(ix).name;
         let owner = owner.get(&ix).copied();
         let mut add = |item: Option<u32>, instance: &Instance| {
-            let path = Path { task: ix, item, generation: 0 };
-            let agent = ran_on.get(&path).copied().or(owner.filter(|_| item.is_some() || entry.items.is_none()));
+            let path = Path {
+                task: ix,
+                item,
+                generation: 0,
+            };
+            let agent = ran_on
+                .get(&path)
+                .copied()
+                .or(owner.filter(|_| item.is_some() || entry.items.is_none()));
             tasks.push(task(name, item, instance, agent, record.ended_at.is_some(), fleet));
         };
         match &entry.items {
             None => add(None, &entry.own),
             Some(items) => {
                 add(None, &entry.own);
-                (0u32..).zip(&items.instances).for_each(|(item, instance)| add(Some(item), instance));
+                (0u32..)
+                    .zip(&items.instances)
+                    .for_each(|(item, instance)| add(Some(item), instance));
             }
         }
     }
@@ -94,7 +111,11 @@ pub(super) fn detail(
             agent_name: fleet.name(agent),
             epoch,
             link: fleet.link(agent),
-            tasks: tasks.iter().filter_map(|task| workflow.tasks.get(task.index())).map(|task| task.name.clone()).collect(),
+            tasks: tasks
+                .iter()
+                .filter_map(|task| workflow.tasks.get(task.index()))
+                .map(|task| task.name.clone())
+                .collect(),
         })
         .collect();
     Ok(RunDetail {
@@ -120,7 +141,11 @@ fn task(name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentI
         ended_at: instance.ended_at,
         usage: ran.then_some(instance.usage),
         failure: instance.failure.clone(),
-        reason: instance.skipped.as_ref().map(ToString::to_string).or_else(|| lost.then(|| "its agent is out of contact".to_owned())),
+        reason: instance
+            .skipped
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| lost.then(|| "its agent is out of contact".to_owned())),
         outputs: instance.outputs.as_ref().and_then(|outputs| match &**outputs {
             Value::Map(map) => Some(map.clone()),
             _ => None,
@@ -153,7 +178,9 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
             describe(event, &mut view, name);
             view
         }
-        Entry::Assigned { epoch, agent, tasks, at, .. } => {
+        Entry::Assigned {
+            epoch, agent, tasks, at, ..
+        } => {
             let names: Vec<String> = tasks.iter().take(20).filter_map(|task| name(*task)).collect();
             let more = if tasks.len() > names.len() { ", …" } else { "" };
             RunEvent {
@@ -163,9 +190,11 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
                 ..blank(*at, "assigned")
             }
         }
-        Entry::Superseded { agent, reason, at, .. } => {
-            RunEvent { agent: Some(fleet.name(*agent)), message: Some(reason.clone()), ..blank(*at, "superseded") }
-        }
+        Entry::Superseded { agent, reason, at, .. } => RunEvent {
+            agent: Some(fleet.name(*agent)),
+            message: Some(reason.clone()),
+            ..blank(*at, "superseded")
+        },
     }
 }
 
@@ -180,7 +209,13 @@ fn describe(event: &Event, view: &mut RunEvent, name: impl Fn(TaskIx) -> Option<
             say("started", Some(State::Running), Some(path));
             view.attempt = Some(*attempt);
         }
-        Event::Ended { path, attempt, outcome, retry_at, .. } => {
+        Event::Ended {
+            path,
+            attempt,
+            outcome,
+            retry_at,
+            ..
+        } => {
             let (kind, state) = match (outcome, retry_at) {
                 (_, Some(_)) => ("retrying", State::Retrying),
                 (Outcome::Succeeded(_), None) => ("ended", State::Succeeded),

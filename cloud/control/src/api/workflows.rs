@@ -42,7 +42,10 @@ pub(super) async fn list(State(app): State<App>, Params(paging): Params<Paging>)
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next = more.then(|| skip.saturating_add(limit).to_string());
-    Ok(Json(Page { items: records.into_iter().map(|record| view(record, false)).collect(), next }))
+    Ok(Json(Page {
+        items: records.into_iter().map(|record| view(record, false)).collect(),
+        next,
+    }))
 }
 
 /// Stores a version of a workflow. A version never changes: another text needs another version.
@@ -70,7 +73,9 @@ pub(super) async fn store(State(app): State<App>, Body(source): Body<WorkflowSou
         Err(error) => return Err(error.into()),
     }
     let stored = app.store.workflow(&namespace, &name, &version).await?;
-    stored.map(|record| Json(view(record, false))).ok_or_else(|| not_found(&namespace, &name))
+    stored
+        .map(|record| Json(view(record, false)))
+        .ok_or_else(|| not_found(&namespace, &name))
 }
 
 /// Checks a workflow against the registry of components and stores nothing.
@@ -102,7 +107,9 @@ pub(super) async fn show(
         Some(version) => app.store.workflow(&namespace, &name, version).await?,
         None => app.store.newest_workflow(&namespace, &name).await?,
     };
-    found.map(|record| Json(view(record, true))).ok_or_else(|| not_found(&namespace, &name))
+    found
+        .map(|record| Json(view(record, true)))
+        .ok_or_else(|| not_found(&namespace, &name))
 }
 
 fn not_found(namespace: &str, name: &str) -> Error {
@@ -124,7 +131,10 @@ pub(super) async fn plan(State(app): State<App>, Body(request): Body<RunRequest>
     let (plan, unplaceable) = match outcome {
         Ok(plan) => (plan, Vec::new()),
         Err(unplaced) if !unplaced.unplaceable.is_empty() => {
-            let tasks = unplaced.unplaceable.into_iter().map(|(task, refusals)| Unplaceable { task, refusals });
+            let tasks = unplaced
+                .unplaceable
+                .into_iter()
+                .map(|(task, refusals)| Unplaceable { task, refusals });
             (eyot_model::Plan::default(), tasks.collect())
         }
         Err(unplaced) if unplaced.waits => return Err(Error::conflict("plan.no-agents", unplaced.why)),

@@ -20,16 +20,32 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What may happen once a step is stored, in order.
 pub(super) enum Effect {
-    Send { agent: AgentId, message: Box<ToAgent> },
+    Send {
+        agent: AgentId,
+        message: Box<ToAgent>,
+    },
     /// Somebody waits for the step.
     Answer(Box<dyn FnOnce() + Send>),
     /// Something of the run is stored.
-    News { run: RunId, counts: BTreeMap<State, u32> },
+    News {
+        run: RunId,
+        counts: BTreeMap<State, u32>,
+    },
     Ended(RunId),
     /// A run whose blobs its agents may read from now on.
-    Begin { run: RunId, workflow: Arc<Workflow>, inputs: Arc<Inputs> },
-    Assign { run: RunId, agent: AgentId },
-    Result { run: RunId, blobs: Vec<Digest> },
+    Begin {
+        run: RunId,
+        workflow: Arc<Workflow>,
+        inputs: Arc<Inputs>,
+    },
+    Assign {
+        run: RunId,
+        agent: AgentId,
+    },
+    Result {
+        run: RunId,
+        blobs: Vec<Digest>,
+    },
     /// How many unfinished fragments each agent owns.
     Owned(HashMap<AgentId, u32>),
 }

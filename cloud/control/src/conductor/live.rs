@@ -78,7 +78,13 @@ impl Live {
 
     /// Task instances by state. Queued and Retrying ones count as Pending: what they are is the agent's to know.
     pub(super) fn counts(&self) -> BTreeMap<State, u32> {
-        let mut counts: BTreeMap<State, u32> = self.counts.by_state.iter().filter(|(_, n)| **n > 0).map(|(s, n)| (*s, *n)).collect();
+        let mut counts: BTreeMap<State, u32> = self
+            .counts
+            .by_state
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(s, n)| (*s, *n))
+            .collect();
         let known: u32 = counts.values().sum();
         if let Some(pending) = self.counts.total.checked_sub(known).filter(|n| *n > 0) {
             counts.insert(State::Pending, pending);

@@ -43,15 +43,42 @@ const LEARNT_EVERY: Duration = Duration::from_secs(30);
 /// What happens to the control plane's runs from outside.
 pub(crate) enum Input {
     Submit(Box<Submit>),
-    Cancel { run: RunId, by: String, answer: oneshot::Sender<bool> },
+    Cancel {
+        run: RunId,
+        by: String,
+        answer: oneshot::Sender<bool>,
+    },
     /// An agent's link: connected, suspect, gone.
-    Link { agent: AgentId, state: LinkState },
-    Inventory { agent: AgentId, inventory: Inventory },
-    Accepted { agent: AgentId, run: RunId, fragment: FragmentId, epoch: Epoch },
-    Refused { agent: AgentId, run: RunId, fragment: FragmentId, epoch: Epoch, why: Refusal },
-    Report { agent: AgentId, report: Report },
+    Link {
+        agent: AgentId,
+        state: LinkState,
+    },
+    Inventory {
+        agent: AgentId,
+        inventory: Inventory,
+    },
+    Accepted {
+        agent: AgentId,
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
+    Refused {
+        agent: AgentId,
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+        why: Refusal,
+    },
+    Report {
+        agent: AgentId,
+        report: Report,
+    },
     /// A plan that was made beside the loop.
-    Planned { run: RunId, outcome: Result<Plan, Unplaced> },
+    Planned {
+        run: RunId,
+        outcome: Result<Plan, Unplaced>,
+    },
     /// Who can take work changed.
     FleetChanged,
     /// An agent was removed for good.
@@ -172,7 +199,10 @@ impl Conductor {
         learnt.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         while !self.stopping {
-            let due = self.coordinator.poll_timeout().map(|at| at.since(clock::now()).as_duration() + Duration::from_millis(1));
+            let due = self
+                .coordinator
+                .poll_timeout()
+                .map(|at| at.since(clock::now()).as_duration() + Duration::from_millis(1));
             let replan = self.replan_at;
             tokio::select! {
                 n = self.inputs.recv_many(&mut batch, BATCH) => {
@@ -212,8 +242,19 @@ impl Conductor {
                 self.settle_soon();
             }
             Input::Inventory { agent, inventory } => self.coordinator.inventory(agent, &inventory, now),
-            Input::Accepted { agent, run, fragment, epoch } => self.coordinator.accepted(agent, run, fragment, epoch),
-            Input::Refused { agent, run, fragment, epoch, why } => self.coordinator.refused(agent, run, fragment, epoch, &why),
+            Input::Accepted {
+                agent,
+                run,
+                fragment,
+                epoch,
+            } => self.coordinator.accepted(agent, run, fragment, epoch),
+            Input::Refused {
+                agent,
+                run,
+                fragment,
+                epoch,
+                why,
+            } => self.coordinator.refused(agent, run, fragment, epoch, &why),
             Input::Report { agent, report } => self.coordinator.reported(agent, report, now),
             Input::Planned { run, outcome } => {
                 self.planning.remove(&run);
@@ -228,7 +269,12 @@ impl Conductor {
     }
 
     fn submit(&mut self, submit: Submit, step: &mut Step) {
-        let Submit { submission, changes, key, answer } = submit;
+        let Submit {
+            submission,
+            changes,
+            key,
+            answer,
+        } = submit;
         let run = submission.run;
         if let Some(known) = key.and_then(|key| self.keys.get(&key)) {
             step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(known)))));
@@ -277,7 +323,10 @@ impl Conductor {
 
     fn store_learnt(&mut self) {
         if let Some(change) = self.options.planning.learnt() {
-            let _ = self.steps.send(Step { changes: vec![change], ..Step::default() });
+            let _ = self.steps.send(Step {
+                changes: vec![change],
+                ..Step::default()
+            });
         }
     }
 }

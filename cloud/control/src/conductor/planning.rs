@@ -79,7 +79,12 @@ impl Planning {
     pub(super) fn learn(&self, workflow: &Workflow, event: &Event, agent: AgentId) {
         let component = |task: eyot_model::TaskIx| workflow.tasks.get(task.index()).and_then(|task| task.uses.digest);
         match event {
-            Event::Ended { path, outcome: Outcome::Succeeded(outputs), usage, .. } => {
+            Event::Ended {
+                path,
+                outcome: Outcome::Succeeded(outputs),
+                usage,
+                ..
+            } => {
                 let Some(component) = component(path.task) else { return };
                 let observation = Observation {
                     component,

@@ -21,11 +21,17 @@ impl Conductor {
         for record in store.open_runs().await? {
             let run = record.id;
             let missing = |what| Error::Corrupt { what, source: None };
-            let workflow =
-                store.workflow(&record.namespace, &record.workflow, &record.version).await?.ok_or_else(|| missing("the workflow of a run"))?;
+            let workflow = store
+                .workflow(&record.namespace, &record.workflow, &record.version)
+                .await?
+                .ok_or_else(|| missing("the workflow of a run"))?;
             let inputs = store.run_inputs(run).await?.ok_or_else(|| missing("the inputs of a run"))?;
-            let submission =
-                Submission { run, workflow: workflow.workflow, inputs: Arc::new(inputs), created_at: record.created_at };
+            let submission = Submission {
+                run,
+                workflow: workflow.workflow,
+                inputs: Arc::new(inputs),
+                created_at: record.created_at,
+            };
             let access = &self.options.access;
             access.begin(run, &submission.workflow, &submission.inputs);
             let mut live = Live::new(&submission);
@@ -55,7 +61,15 @@ impl Conductor {
             let plan = store.run_plan(run).await?;
             self.options.board.news(run, live.counts());
             self.live.insert(run, live);
-            if let Err(error) = self.coordinator.restore(Stored { submission, plan, fragments, events }, clock::now()) {
+            if let Err(error) = self.coordinator.restore(
+                Stored {
+                    submission,
+                    plan,
+                    fragments,
+                    events,
+                },
+                clock::now(),
+            ) {
                 // It ran under the version that stored it. It stays as it is, for that version or an operator.
                 tracing::error!(%run, error = %crate::chain(&error), "an unfinished run cannot be taken up");
                 self.live.remove(&run);

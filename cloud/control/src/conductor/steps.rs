@@ -33,7 +33,13 @@ impl Conductor {
                 step.changes.push(Change::SetPlan { run, plan: Arc::new(plan) });
                 self.set_state(run, RunState::Running, None, step);
             }
-            Wanted::Assigned { run, fragment, agent, epoch, tasks } => self.assigned(run, fragment, agent, epoch, tasks, step),
+            Wanted::Assigned {
+                run,
+                fragment,
+                agent,
+                epoch,
+                tasks,
+            } => self.assigned(run, fragment, agent, epoch, tasks, step),
             Wanted::Heard { agent, through } => step.changes.push(Change::SetCommitted { agent, through }),
             Wanted::Ended { run, outcome } => self.ended(run, outcome, step),
         }
@@ -47,7 +53,11 @@ impl Conductor {
             if let Event::Started { path, epoch, .. } | Event::Ended { path, epoch, .. } = &event
                 && let Some((fragment, _)) = live.epoch_of(path.task).filter(|(_, current)| current == epoch)
             {
-                step.guards.push(Guard::EpochHolds { run, fragment, epoch: *epoch });
+                step.guards.push(Guard::EpochHolds {
+                    run,
+                    fragment,
+                    epoch: *epoch,
+                });
             }
             self.options.planning.learn(&live.workflow, &event, agent);
         }
@@ -67,12 +77,40 @@ impl Conductor {
         let at = clock::now();
         if let Some((former, old)) = live.fragments.insert(fragment, (agent, epoch)) {
             let reason = format!("epoch {} of fragment {} began", epoch.0, fragment.0);
-            push_entry(live, run, Entry::Superseded { fragment, epoch: old, agent: former, reason, at }, step);
+            push_entry(
+                live,
+                run,
+                Entry::Superseded {
+                    fragment,
+                    epoch: old,
+                    agent: former,
+                    reason,
+                    at,
+                },
+                step,
+            );
         }
         live.owner.extend(tasks.iter().map(|task| (*task, fragment)));
         let record = encode_tasks(&tasks);
-        push_entry(live, run, Entry::Assigned { fragment, epoch, agent, tasks, at }, step);
-        step.changes.push(Change::PutFragment(Box::new(FragmentRow { run, fragment, epoch, agent, record })));
+        push_entry(
+            live,
+            run,
+            Entry::Assigned {
+                fragment,
+                epoch,
+                agent,
+                tasks,
+                at,
+            },
+            step,
+        );
+        step.changes.push(Change::PutFragment(Box::new(FragmentRow {
+            run,
+            fragment,
+            epoch,
+            agent,
+            record,
+        })));
         step.effects.push(Effect::Assign { run, agent });
         step.assigns = true;
     }
@@ -87,7 +125,13 @@ impl Conductor {
         };
         tracing::info!(%run, state = %outcome.state, "run ended");
         let counts = live.counts();
-        step.changes.push(Change::EndRun { run, outcome: Box::new(outcome), counts, at, expires_at: at.after(keep) });
+        step.changes.push(Change::EndRun {
+            run,
+            outcome: Box::new(outcome),
+            counts,
+            at,
+            expires_at: at.after(keep),
+        });
         step.assigns = true;
     }
 
@@ -99,7 +143,10 @@ impl Conductor {
         live.state = state;
         live.waiting_for.clone_from(&waiting_for);
         step.changes.push(Change::SetRunState { run, state, waiting_for });
-        step.effects.push(Effect::News { run, counts: live.counts() });
+        step.effects.push(Effect::News {
+            run,
+            counts: live.counts(),
+        });
     }
 
     /// Plans at once if that is quick, and beside the loop if it is not.
@@ -116,14 +163,24 @@ impl Conductor {
             // It is being planned. Whatever changed since is looked at if that plan fails.
             return;
         }
-        if self.live.get(&run).is_some_and(|live| live.last_entry == 0 && live.fragments.is_empty()) {
+        if self
+            .live
+            .get(&run)
+            .is_some_and(|live| live.last_entry == 0 && live.fragments.is_empty())
+        {
             let waiting_for = Some("the plan is being made".to_owned());
             self.set_state(run, RunState::Pending, waiting_for, step);
         }
         let (planning, own) = (Arc::clone(&self.options.planning), self.own.clone());
         self.planners.spawn(async move {
             let made = tokio::task::spawn_blocking(move || planning.plan(run, &workflow, &inputs, &fleet)).await;
-            let outcome = made.unwrap_or_else(|error| Err(Unplaced { why: format!("planning failed: {error}"), unplaceable: Vec::new(), waits: true }));
+            let outcome = made.unwrap_or_else(|error| {
+                Err(Unplaced {
+                    why: format!("planning failed: {error}"),
+                    unplaceable: Vec::new(),
+                    waits: true,
+                })
+            });
             if let Some(own) = own.upgrade() {
                 let _ = own.send(Input::Planned { run, outcome }).await;
             }
@@ -148,7 +205,11 @@ fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut Step) {
     live.last_entry = seq;
     match step.changes.last_mut() {
         Some(Change::AppendEntries { run: last, entries, .. }) if *last == run => entries.push(entry),
-        _ => step.changes.push(Change::AppendEntries { run, first: seq, entries: vec![entry] }),
+        _ => step.changes.push(Change::AppendEntries {
+            run,
+            first: seq,
+            entries: vec![entry],
+        }),
     }
     let counts = live.counts();
     match step.effects.last_mut() {
@@ -163,14 +224,20 @@ pub(super) fn encode_tasks(tasks: &[TaskIx]) -> Vec<u8> {
 }
 
 pub(super) fn decode_tasks(bytes: &[u8]) -> Vec<TaskIx> {
-    bytes.chunks_exact(4).map(|four| TaskIx(u32::from_le_bytes([four[0], four[1], four[2], four[3]]))).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|four| TaskIx(u32::from_le_bytes([four[0], four[1], four[2], four[3]])))
+        .collect()
 }
 
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::Started { .. } => "started",
         Event::Ended { retry_at: Some(_), .. } => "retrying",
-        Event::Ended { outcome: Outcome::Succeeded(_), .. } => "succeeded",
+        Event::Ended {
+            outcome: Outcome::Succeeded(_),
+            ..
+        } => "succeeded",
         Event::Ended { .. } | Event::Failed { .. } => "failed",
         Event::Skipped { .. } => "skipped",
         Event::UpstreamFailed { .. } => "upstream-failed",

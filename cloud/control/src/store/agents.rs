@@ -24,7 +24,10 @@ pub struct AgentRecord {
 fn record(row: &SqliteRow) -> Result<AgentRecord, Error> {
     let profile: Option<Vec<u8>> = row.try_get(7)?;
     let generation: &[u8] = row.try_get(8)?;
-    let generation = generation.try_into().map_err(|_| Error::Corrupt { what: "the position of an agent", source: None })?;
+    let generation = generation.try_into().map_err(|_| Error::Corrupt {
+        what: "the position of an agent",
+        source: None,
+    })?;
     Ok(AgentRecord {
         id: AgentId(id128(row.try_get(0)?, "the id of an agent")?),
         name: row.try_get(1)?,
@@ -34,7 +37,10 @@ fn record(row: &SqliteRow) -> Result<AgentRecord, Error> {
         draining: row.try_get::<i64, _>(5)? != 0,
         last_seen: row.try_get::<Option<i64>, _>(6)?.map(instant),
         profile: profile.map(|bytes| codec::decode(&bytes, "the profile of an agent")).transpose()?,
-        committed: Position { generation: u64::from_be_bytes(generation), n: uncount(row.try_get(9)?) },
+        committed: Position {
+            generation: u64::from_be_bytes(generation),
+            n: uncount(row.try_get(9)?),
+        },
     })
 }
 
@@ -55,12 +61,18 @@ impl Store {
 }
 
 pub(super) async fn name_free(c: &mut SqliteConnection, name: &str, agent: AgentId) -> Result<bool, Error> {
-    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT id FROM agents WHERE name = ?").bind(name.to_owned()).fetch_optional(c).await?;
+    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT id FROM agents WHERE name = ?")
+        .bind(name.to_owned())
+        .fetch_optional(c)
+        .await?;
     Ok(found.is_none_or(|id| id == key(agent.0)))
 }
 
 pub(super) async fn welcome(c: &mut SqliteConnection, agent: AgentId) -> Result<bool, Error> {
-    let revoked: Option<i64> = sqlx::query_scalar("SELECT revoked FROM agents WHERE id = ?").bind(key(agent.0)).fetch_optional(c).await?;
+    let revoked: Option<i64> = sqlx::query_scalar("SELECT revoked FROM agents WHERE id = ?")
+        .bind(key(agent.0))
+        .fetch_optional(c)
+        .await?;
     Ok(revoked.unwrap_or(0) == 0)
 }
 
@@ -90,12 +102,20 @@ pub(super) async fn set_profile(c: &mut SqliteConnection, agent: AgentId, profil
 }
 
 pub(super) async fn set_certificate(c: &mut SqliteConnection, agent: AgentId, expires_at: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET certificate_expires = ? WHERE id = ?").bind(micros(expires_at)).bind(key(agent.0)).execute(c).await?;
+    sqlx::query("UPDATE agents SET certificate_expires = ? WHERE id = ?")
+        .bind(micros(expires_at))
+        .bind(key(agent.0))
+        .execute(c)
+        .await?;
     Ok(())
 }
 
 pub(super) async fn set_seen(c: &mut SqliteConnection, agent: AgentId, seen: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET last_seen = ? WHERE id = ?").bind(micros(seen)).bind(key(agent.0)).execute(c).await?;
+    sqlx::query("UPDATE agents SET last_seen = ? WHERE id = ?")
+        .bind(micros(seen))
+        .bind(key(agent.0))
+        .execute(c)
+        .await?;
     Ok(())
 }
 
@@ -110,12 +130,19 @@ pub(super) async fn set_committed(c: &mut SqliteConnection, agent: AgentId, thro
 }
 
 pub(super) async fn set_draining(c: &mut SqliteConnection, agent: AgentId, on: bool) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET draining = ? WHERE id = ?").bind(i64::from(on)).bind(key(agent.0)).execute(c).await?;
+    sqlx::query("UPDATE agents SET draining = ? WHERE id = ?")
+        .bind(i64::from(on))
+        .bind(key(agent.0))
+        .execute(c)
+        .await?;
     Ok(())
 }
 
 pub(super) async fn revoke(c: &mut SqliteConnection, agent: AgentId) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET revoked = 1 WHERE id = ?").bind(key(agent.0)).execute(c).await?;
+    sqlx::query("UPDATE agents SET revoked = 1 WHERE id = ?")
+        .bind(key(agent.0))
+        .execute(c)
+        .await?;
     Ok(())
 }
 

@@ -19,7 +19,12 @@ pub enum Guard {
     /// The last entry of the run is this one; 0 where it has none.
     LastEntry { run: RunId, seq: u64 },
     /// This version of the workflow is not stored yet, or is stored with this very digest.
-    WorkflowUnchanged { namespace: String, name: String, version: String, digest: Digest },
+    WorkflowUnchanged {
+        namespace: String,
+        name: String,
+        version: String,
+        digest: Digest,
+    },
     /// This version of the component is not stored yet, or is stored with this very digest.
     ComponentUnchanged { name: String, version: String, digest: Digest },
     /// The invitation exists, was not used by another key, and has not run out.
@@ -54,7 +59,12 @@ impl Guard {
             Self::EpochHolds { run, fragment, epoch } => runs::epoch_holds(c, *run, *fragment, *epoch).await,
             Self::RunOpen(run) => runs::is_open(c, *run).await,
             Self::LastEntry { run, seq } => runs::last_entry_is(c, *run, *seq).await,
-            Self::WorkflowUnchanged { namespace, name, version, digest } => workflows::unchanged(c, namespace, name, version, digest).await,
+            Self::WorkflowUnchanged {
+                namespace,
+                name,
+                version,
+                digest,
+            } => workflows::unchanged(c, namespace, name, version, digest).await,
             Self::ComponentUnchanged { name, version, digest } => components::unchanged(c, name, version, digest).await,
             Self::InviteOpen { hash, agent, now } => credentials::invite_open(c, hash, *agent, *now).await,
             Self::AgentNameFree { name, agent } => agents::name_free(c, name, *agent).await,
@@ -71,37 +81,98 @@ pub enum Change {
     PutComponent(Box<ComponentRecord>),
     /// A new run, state `pending`.
     NewRun(Box<NewRun>),
-    SetRunState { run: RunId, state: RunState, waiting_for: Option<String> },
-    SetPlan { run: RunId, plan: Arc<Plan> },
-    EndRun { run: RunId, outcome: Box<RunOutcome>, counts: BTreeMap<State, u32>, at: Timestamp, expires_at: Timestamp },
+    SetRunState {
+        run: RunId,
+        state: RunState,
+        waiting_for: Option<String>,
+    },
+    SetPlan {
+        run: RunId,
+        plan: Arc<Plan>,
+    },
+    EndRun {
+        run: RunId,
+        outcome: Box<RunOutcome>,
+        counts: BTreeMap<State, u32>,
+        at: Timestamp,
+        expires_at: Timestamp,
+    },
     /// Entries of a run, numbered from `first` on, and the blobs that they name.
-    AppendEntries { run: RunId, first: u64, entries: Vec<Entry> },
+    AppendEntries {
+        run: RunId,
+        first: u64,
+        entries: Vec<Entry>,
+    },
     /// Blobs that the run keeps alive.
-    PinBlobs { run: RunId, digests: Vec<Digest> },
+    PinBlobs {
+        run: RunId,
+        digests: Vec<Digest>,
+    },
     PutFragment(Box<FragmentRow>),
     DropFragments(RunId),
     DeleteRun(RunId),
-    RememberKey { key: [u8; 32], run: RunId, request: Digest, at: Timestamp },
+    RememberKey {
+        key: [u8; 32],
+        run: RunId,
+        request: Digest,
+        at: Timestamp,
+    },
     PutAgent(Box<AgentRecord>),
-    SetProfile { agent: AgentId, profile: Box<AgentProfile>, seen: Timestamp },
-    SetCertificate { agent: AgentId, expires_at: Timestamp },
-    SetSeen { agent: AgentId, seen: Timestamp },
-    SetCommitted { agent: AgentId, through: Position },
-    SetDraining { agent: AgentId, on: bool },
+    SetProfile {
+        agent: AgentId,
+        profile: Box<AgentProfile>,
+        seen: Timestamp,
+    },
+    SetCertificate {
+        agent: AgentId,
+        expires_at: Timestamp,
+    },
+    SetSeen {
+        agent: AgentId,
+        seen: Timestamp,
+    },
+    SetCommitted {
+        agent: AgentId,
+        through: Position,
+    },
+    SetDraining {
+        agent: AgentId,
+        on: bool,
+    },
     Revoke(AgentId),
     DeleteAgent(AgentId),
     PutInvite(Box<Invite>),
-    UseInvite { hash: [u8; 32], agent: AgentId },
+    UseInvite {
+        hash: [u8; 32],
+        agent: AgentId,
+    },
     PutToken(Box<TokenRecord>),
-    RevokeToken { id: String, at: Timestamp },
+    RevokeToken {
+        id: String,
+        at: Timestamp,
+    },
     /// A small thing that is kept whole under a name.
-    PutDocument { name: &'static str, value: Vec<u8> },
-    AddLogs { run: RunId, lines: Vec<LogRow> },
-    NoteUpload { digest: Digest, at: Timestamp },
+    PutDocument {
+        name: &'static str,
+        value: Vec<u8>,
+    },
+    AddLogs {
+        run: RunId,
+        lines: Vec<LogRow>,
+    },
+    NoteUpload {
+        digest: Digest,
+        at: Timestamp,
+    },
     /// Forgets what is only kept for a while and is older than `before`: keys, invitations, notes of uploads.
-    Forget { before: Timestamp, now: Timestamp },
+    Forget {
+        before: Timestamp,
+        now: Timestamp,
+    },
     /// After a restore: every epoch grows, so that nothing that was assigned before commits.
-    LeapEpochs { by: i64 },
+    LeapEpochs {
+        by: i64,
+    },
     /// Workflow texts that came with runs of which none is left.
     DropUnusedTexts,
     /// Nothing: the writer ends after this batch.
@@ -116,7 +187,13 @@ impl Change {
             Self::NewRun(run) => runs::insert(c, run).await,
             Self::SetRunState { run, state, waiting_for } => runs::set_state(c, *run, *state, waiting_for.as_deref()).await,
             Self::SetPlan { run, plan } => runs::set_plan(c, *run, plan).await,
-            Self::EndRun { run, outcome, counts, at, expires_at } => runs::end(c, *run, outcome, counts, *at, *expires_at).await,
+            Self::EndRun {
+                run,
+                outcome,
+                counts,
+                at,
+                expires_at,
+            } => runs::end(c, *run, outcome, counts, *at, *expires_at).await,
             Self::AppendEntries { run, first, entries } => runs::append(c, *run, *first, entries).await,
             Self::PinBlobs { run, digests } => runs::pin(c, *run, digests).await,
             Self::PutFragment(row) => runs::put_fragment(c, row).await,

@@ -32,13 +32,18 @@ impl Store {
     /// When the database fails.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, Error> {
         let rows: Vec<(String, String, Vec<u8>, i64, Option<i64>)> =
-            sqlx::query_as("SELECT id, name, hash, made_at, revoked_at FROM api_tokens ORDER BY made_at, id").fetch_all(self.readers()).await?;
+            sqlx::query_as("SELECT id, name, hash, made_at, revoked_at FROM api_tokens ORDER BY made_at, id")
+                .fetch_all(self.readers())
+                .await?;
         rows.into_iter()
             .map(|(id, name, hash, made_at, revoked_at)| {
                 Ok(TokenRecord {
                     id,
                     name,
-                    hash: hash.try_into().map_err(|_| Error::Corrupt { what: "a token", source: None })?,
+                    hash: hash.try_into().map_err(|_| Error::Corrupt {
+                        what: "a token",
+                        source: None,
+                    })?,
                     made_at: instant(made_at),
                     revoked_at: revoked_at.map(instant),
                 })
@@ -71,8 +76,10 @@ impl Store {
 
 /// An invitation may be used again by the key that used it: the answer to the first request may have been lost.
 pub(super) async fn invite_open(c: &mut SqliteConnection, hash: &[u8; 32], agent: AgentId, now: Timestamp) -> Result<bool, Error> {
-    let found: Option<(i64, Option<Vec<u8>>)> =
-        sqlx::query_as("SELECT expires_at, used_by FROM invites WHERE hash = ?").bind(hash.to_vec()).fetch_optional(c).await?;
+    let found: Option<(i64, Option<Vec<u8>>)> = sqlx::query_as("SELECT expires_at, used_by FROM invites WHERE hash = ?")
+        .bind(hash.to_vec())
+        .fetch_optional(c)
+        .await?;
     Ok(found.is_some_and(|(expires_at, used_by)| instant(expires_at) > now && used_by.is_none_or(|by| by == key(agent.0))))
 }
 
@@ -88,7 +95,11 @@ pub(super) async fn put_invite(c: &mut SqliteConnection, invite: &Invite) -> Res
 }
 
 pub(super) async fn use_invite(c: &mut SqliteConnection, hash: &[u8; 32], agent: AgentId) -> Result<(), Error> {
-    sqlx::query("UPDATE invites SET used_by = ? WHERE hash = ?").bind(key(agent.0)).bind(hash.to_vec()).execute(c).await?;
+    sqlx::query("UPDATE invites SET used_by = ? WHERE hash = ?")
+        .bind(key(agent.0))
+        .bind(hash.to_vec())
+        .execute(c)
+        .await?;
     Ok(())
 }
 
@@ -104,6 +115,10 @@ pub(super) async fn put_token(c: &mut SqliteConnection, token: &TokenRecord) -> 
 }
 
 pub(super) async fn revoke_token(c: &mut SqliteConnection, id: &str, at: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE api_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL").bind(micros(at)).bind(id.to_owned()).execute(c).await?;
+    sqlx::query("UPDATE api_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
+        .bind(micros(at))
+        .bind(id.to_owned())
+        .execute(c)
+        .await?;
     Ok(())
 }

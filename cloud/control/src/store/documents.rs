@@ -7,7 +7,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn document(&self, name: &'static str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(sqlx::query_scalar("SELECT value FROM documents WHERE name = ?").bind(name).fetch_optional(self.readers()).await?)
+        Ok(sqlx::query_scalar("SELECT value FROM documents WHERE name = ?")
+            .bind(name)
+            .fetch_optional(self.readers())
+            .await?)
     }
 }
 

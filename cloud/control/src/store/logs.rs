@@ -51,11 +51,17 @@ impl Store {
 
 /// Lines of a run that is gone are dropped.
 pub(super) async fn add(c: &mut SqliteConnection, run: RunId, lines: &[LogRow]) -> Result<(), Error> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ?").bind(key(run.0)).fetch_optional(&mut *c).await?;
+    let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ?")
+        .bind(key(run.0))
+        .fetch_optional(&mut *c)
+        .await?;
     if known.is_none() {
         return Ok(());
     }
-    let last: Option<i64> = sqlx::query_scalar("SELECT max(n) FROM logs WHERE run = ?").bind(key(run.0)).fetch_one(&mut *c).await?;
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(n) FROM logs WHERE run = ?")
+        .bind(key(run.0))
+        .fetch_one(&mut *c)
+        .await?;
     let mut n = last.unwrap_or(0);
     for line in lines {
         n += 1;
@@ -71,6 +77,10 @@ pub(super) async fn add(c: &mut SqliteConnection, run: RunId, lines: &[LogRow]) 
             .execute(&mut *c)
             .await?;
     }
-    sqlx::query("DELETE FROM logs WHERE run = ? AND n <= ?").bind(key(run.0)).bind(n - count(LINES_PER_RUN)).execute(c).await?;
+    sqlx::query("DELETE FROM logs WHERE run = ? AND n <= ?")
+        .bind(key(run.0))
+        .bind(n - count(LINES_PER_RUN))
+        .execute(c)
+        .await?;
     Ok(())
 }

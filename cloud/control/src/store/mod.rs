@@ -139,7 +139,10 @@ impl Store {
     /// When the file exists or cannot be written.
     pub async fn copy_to(&self, file: &Path) -> Result<(), Error> {
         let mut connection = SqliteConnectOptions::new().filename(&self.path).connect().await?;
-        sqlx::query("VACUUM INTO ?").bind(file.to_string_lossy().into_owned()).execute(&mut connection).await?;
+        sqlx::query("VACUUM INTO ?")
+            .bind(file.to_string_lossy().into_owned())
+            .execute(&mut connection)
+            .await?;
         connection.close().await?;
         Ok(())
     }
@@ -164,7 +167,11 @@ impl Store {
     /// Commits what is queued, then closes the file. Clones of this handle are refused afterwards.
     pub async fn close(&self) {
         let (answer, done) = oneshot::channel();
-        let last = writer::Request { guards: vec![], changes: vec![Change::Close], answer };
+        let last = writer::Request {
+            guards: vec![],
+            changes: vec![Change::Close],
+            answer,
+        };
         if self.writer.send(last).await.is_ok() {
             let _ = done.await;
         }

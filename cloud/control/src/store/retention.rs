@@ -59,12 +59,18 @@ pub(super) async fn note_upload(c: &mut SqliteConnection, digest: &Digest, at: T
 }
 
 pub(super) async fn forget(c: &mut SqliteConnection, before: Timestamp, now: Timestamp) -> Result<(), Error> {
-    sqlx::query("DELETE FROM uploads WHERE at < ?").bind(micros(before)).execute(&mut *c).await?;
+    sqlx::query("DELETE FROM uploads WHERE at < ?")
+        .bind(micros(before))
+        .execute(&mut *c)
+        .await?;
     sqlx::query("DELETE FROM idempotency WHERE made_at < ? AND run NOT IN (SELECT id FROM runs)")
         .bind(micros(before))
         .execute(&mut *c)
         .await?;
-    sqlx::query("DELETE FROM invites WHERE expires_at < ?").bind(micros(now)).execute(c).await?;
+    sqlx::query("DELETE FROM invites WHERE expires_at < ?")
+        .bind(micros(now))
+        .execute(c)
+        .await?;
     Ok(())
 }
 

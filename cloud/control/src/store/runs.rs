@@ -14,17 +14,39 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Entry {
     /// A fact of the run, and who said so; None for the control plane itself.
     Event { event: Event, agent: Option<AgentId> },
-    Assigned { fragment: FragmentId, epoch: Epoch, agent: AgentId, tasks: Vec<TaskIx>, at: Timestamp },
-    Superseded { fragment: FragmentId, epoch: Epoch, agent: AgentId, reason: String, at: Timestamp },
+    Assigned {
+        fragment: FragmentId,
+        epoch: Epoch,
+        agent: AgentId,
+        tasks: Vec<TaskIx>,
+        at: Timestamp,
+    },
+    Superseded {
+        fragment: FragmentId,
+        epoch: Epoch,
+        agent: AgentId,
+        reason: String,
+        at: Timestamp,
+    },
 }
 
 impl Entry {
     /// The blobs that the entry names: while its run is kept, so are they.
     fn blobs(&self, found: &mut BTreeSet<Digest>) {
-        let mut values = |values: &BTreeMap<String, Value>| values.values().for_each(|v| v.for_each_blob(&mut |b| _ = found.insert(b.digest)));
+        let mut values =
+            |values: &BTreeMap<String, Value>| values.values().for_each(|v| v.for_each_blob(&mut |b| _ = found.insert(b.digest)));
         match self {
-            Self::Event { event: Event::Ended { outcome: Outcome::Succeeded(outputs), .. }, .. } => values(outputs),
-            Self::Event { event: Event::RunEnded { outcome, .. }, .. } => values(&outcome.outputs),
+            Self::Event {
+                event: Event::Ended {
+                    outcome: Outcome::Succeeded(outputs),
+                    ..
+                },
+                ..
+            } => values(outputs),
+            Self::Event {
+                event: Event::RunEnded { outcome, .. },
+                ..
+            } => values(&outcome.outputs),
             Self::Event { .. } | Self::Assigned { .. } | Self::Superseded { .. } => {}
         }
     }
@@ -91,7 +113,10 @@ fn record(row: &SqliteRow) -> Result<RunRecord, Error> {
         created_at: instant(row.try_get(5)?),
         ended_at: row.try_get::<Option<i64>, _>(6)?.map(instant),
         waiting_for: row.try_get(7)?,
-        counts: serde_json::from_str(&counts).map_err(|_| Error::Corrupt { what: "the counts of a run", source: None })?,
+        counts: serde_json::from_str(&counts).map_err(|_| Error::Corrupt {
+            what: "the counts of a run",
+            source: None,
+        })?,
         outcome: outcome.map(|bytes| codec::decode(&bytes, "the outcome of a run")).transpose()?,
     })
 }
@@ -101,7 +126,10 @@ fn parse_state(text: &str) -> Result<RunState, Error> {
     [Pending, Running, Cancelling, Succeeded, Failed, Cancelled]
         .into_iter()
         .find(|s| s.as_str() == text)
-        .ok_or(Error::Corrupt { what: "the state of a run", source: None })
+        .ok_or(Error::Corrupt {
+            what: "the state of a run",
+            source: None,
+        })
 }
 
 impl Store {
@@ -144,23 +172,29 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_runs(&self) -> Result<Vec<(String, u64)>, Error> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count(*) FROM runs GROUP BY state").fetch_all(self.readers()).await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count(*) FROM runs GROUP BY state")
+            .fetch_all(self.readers())
+            .await?;
         Ok(rows.into_iter().map(|(state, n)| (state, uncount(n))).collect())
     }
 
     /// # Errors
     /// When the database fails.
     pub async fn run_inputs(&self, run: RunId) -> Result<Option<Inputs>, Error> {
-        let bytes: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT inputs FROM runs WHERE id = ?").bind(key(run.0)).fetch_optional(self.readers()).await?;
+        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT inputs FROM runs WHERE id = ?")
+            .bind(key(run.0))
+            .fetch_optional(self.readers())
+            .await?;
         bytes.map(|bytes| codec::decode(&bytes, "the inputs of a run")).transpose()
     }
 
     /// # Errors
     /// When the database fails.
     pub async fn run_plan(&self, run: RunId) -> Result<Option<Plan>, Error> {
-        let bytes: Option<Option<Vec<u8>>> =
-            sqlx::query_scalar("SELECT plan FROM runs WHERE id = ?").bind(key(run.0)).fetch_optional(self.readers()).await?;
+        let bytes: Option<Option<Vec<u8>>> = sqlx::query_scalar("SELECT plan FROM runs WHERE id = ?")
+            .bind(key(run.0))
+            .fetch_optional(self.readers())
+            .await?;
         bytes.flatten().map(|bytes| codec::decode(&bytes, "the plan of a run")).transpose()
     }
 
@@ -175,7 +209,9 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(self.readers())
             .await?;
-        rows.into_iter().map(|(seq, bytes)| Ok((uncount(seq), codec::decode(&bytes, "an entry of a run")?))).collect()
+        rows.into_iter()
+            .map(|(seq, bytes)| Ok((uncount(seq), codec::decode(&bytes, "an entry of a run")?)))
+            .collect()
     }
 
     /// # Errors
@@ -204,9 +240,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn run_of_key(&self, hash: &[u8; 32]) -> Result<Option<(RunId, Digest)>, Error> {
-        let row: Option<(Vec<u8>, Vec<u8>)> =
-            sqlx::query_as("SELECT run, request FROM idempotency WHERE key = ?").bind(hash.to_vec()).fetch_optional(self.readers()).await?;
-        row.map(|(run, request)| Ok((RunId(id128(&run, "an idempotency key")?), digest(&request, "an idempotency key")?))).transpose()
+        let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT run, request FROM idempotency WHERE key = ?")
+            .bind(hash.to_vec())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(|(run, request)| Ok((RunId(id128(&run, "an idempotency key")?), digest(&request, "an idempotency key")?)))
+            .transpose()
     }
 }
 
@@ -220,18 +259,26 @@ pub(super) async fn epoch_holds(c: &mut SqliteConnection, run: RunId, fragment: 
 }
 
 pub(super) async fn is_open(c: &mut SqliteConnection, run: RunId) -> Result<bool, Error> {
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ? AND ended_at IS NULL").bind(key(run.0)).fetch_optional(c).await?;
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ? AND ended_at IS NULL")
+        .bind(key(run.0))
+        .fetch_optional(c)
+        .await?;
     Ok(found.is_some())
 }
 
 pub(super) async fn last_entry_is(c: &mut SqliteConnection, run: RunId, seq: u64) -> Result<bool, Error> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM run_entries WHERE run = ?").bind(key(run.0)).fetch_one(c).await?;
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM run_entries WHERE run = ?")
+        .bind(key(run.0))
+        .fetch_one(c)
+        .await?;
     Ok(last.map_or(0, uncount) == seq)
 }
 
 pub(super) async fn key_unused(c: &mut SqliteConnection, hash: &[u8; 32]) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM idempotency WHERE key = ?").bind(hash.to_vec()).fetch_optional(c).await?;
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM idempotency WHERE key = ?")
+        .bind(hash.to_vec())
+        .fetch_optional(c)
+        .await?;
     Ok(found.is_none())
 }
 
@@ -246,7 +293,9 @@ pub(super) async fn insert(c: &mut SqliteConnection, run: &NewRun) -> Result<(),
         .execute(&mut *c)
         .await?;
     let mut blobs = BTreeSet::new();
-    run.inputs.values().for_each(|v| v.for_each_blob(&mut |b| _ = blobs.insert(b.digest)));
+    run.inputs
+        .values()
+        .for_each(|v| v.for_each_blob(&mut |b| _ = blobs.insert(b.digest)));
     pin_all(c, run.id, blobs).await
 }
 
@@ -261,7 +310,11 @@ pub(super) async fn set_state(c: &mut SqliteConnection, run: RunId, state: RunSt
 }
 
 pub(super) async fn set_plan(c: &mut SqliteConnection, run: RunId, plan: &Plan) -> Result<(), Error> {
-    sqlx::query("UPDATE runs SET plan = ? WHERE id = ?").bind(codec::encode(plan, "the plan of a run")?).bind(key(run.0)).execute(c).await?;
+    sqlx::query("UPDATE runs SET plan = ? WHERE id = ?")
+        .bind(codec::encode(plan, "the plan of a run")?)
+        .bind(key(run.0))
+        .execute(c)
+        .await?;
     Ok(())
 }
 
@@ -273,7 +326,10 @@ pub(super) async fn end(
     at: Timestamp,
     expires_at: Timestamp,
 ) -> Result<(), Error> {
-    let counts = serde_json::to_string(counts).map_err(|_| Error::Corrupt { what: "the counts of a run", source: None })?;
+    let counts = serde_json::to_string(counts).map_err(|_| Error::Corrupt {
+        what: "the counts of a run",
+        source: None,
+    })?;
     sqlx::query(
         "UPDATE runs SET state = ?, outcome = ?, counts = ?, ended_at = ?, expires_at = ?, waiting_for = NULL WHERE id = ? AND ended_at IS NULL",
     )
@@ -336,7 +392,10 @@ pub(super) async fn put_fragment(c: &mut SqliteConnection, row: &FragmentRow) ->
 }
 
 pub(super) async fn drop_fragments(c: &mut SqliteConnection, run: RunId) -> Result<(), Error> {
-    sqlx::query("DELETE FROM fragments WHERE run = ?").bind(key(run.0)).execute(c).await?;
+    sqlx::query("DELETE FROM fragments WHERE run = ?")
+        .bind(key(run.0))
+        .execute(c)
+        .await?;
     Ok(())
 }
 
@@ -345,7 +404,13 @@ pub(super) async fn delete(c: &mut SqliteConnection, run: RunId) -> Result<(), E
     Ok(())
 }
 
-pub(super) async fn remember_key(c: &mut SqliteConnection, hash: &[u8; 32], run: RunId, request: &Digest, at: Timestamp) -> Result<(), Error> {
+pub(super) async fn remember_key(
+    c: &mut SqliteConnection,
+    hash: &[u8; 32],
+    run: RunId,
+    request: &Digest,
+    at: Timestamp,
+) -> Result<(), Error> {
     sqlx::query("INSERT INTO idempotency (key, run, request, made_at) VALUES (?, ?, ?, ?)")
         .bind(hash.to_vec())
         .bind(key(run.0))
@@ -357,6 +422,9 @@ pub(super) async fn remember_key(c: &mut SqliteConnection, hash: &[u8; 32], run:
 }
 
 pub(super) async fn leap_epochs(c: &mut SqliteConnection, by: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)").bind(by).execute(c).await?;
+    sqlx::query("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)")
+        .bind(by)
+        .execute(c)
+        .await?;
     Ok(())
 }

@@ -33,14 +33,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn workflow(&self, namespace: &str, name: &str, version: &str) -> Result<Option<WorkflowRecord>, Error> {
-        let row = sqlx::query(
-            "SELECT digest, text, spec, stored_at, direct FROM workflows WHERE namespace = ? AND name = ? AND version = ?",
-        )
-        .bind(namespace.to_owned())
-        .bind(name.to_owned())
-        .bind(version.to_owned())
-        .fetch_optional(self.readers())
-        .await?;
+        let row =
+            sqlx::query("SELECT digest, text, spec, stored_at, direct FROM workflows WHERE namespace = ? AND name = ? AND version = ?")
+                .bind(namespace.to_owned())
+                .bind(name.to_owned())
+                .bind(version.to_owned())
+                .fetch_optional(self.readers())
+                .await?;
         row.as_ref().map(record).transpose()
     }
 
@@ -77,7 +76,13 @@ impl Store {
     }
 }
 
-pub(super) async fn unchanged(c: &mut SqliteConnection, namespace: &str, name: &str, version: &str, digest: &Digest) -> Result<bool, Error> {
+pub(super) async fn unchanged(
+    c: &mut SqliteConnection,
+    namespace: &str,
+    name: &str,
+    version: &str,
+    digest: &Digest,
+) -> Result<bool, Error> {
     let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM workflows WHERE namespace = ? AND name = ? AND version = ?")
         .bind(namespace.to_owned())
         .bind(name.to_owned())

@@ -51,7 +51,9 @@ async fn commit(connection: &mut SqliteConnection, batch: &mut Vec<Request>) {
         Err(_) => {
             for request in batch.drain(..) {
                 let one = std::slice::from_ref(&request);
-                let verdict = together(connection, one).await.and_then(|mut verdicts| verdicts.pop().unwrap_or(Ok(())));
+                let verdict = together(connection, one)
+                    .await
+                    .and_then(|mut verdicts| verdicts.pop().unwrap_or(Ok(())));
                 let _ = request.answer.send(verdict);
             }
         }

@@ -1,11 +1,14 @@
 //! A control plane in this process, a client, and an agent that does what it is told without running anything.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a test helper: each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test helper: each test file uses a part of it"
+)]
 
 use eyot_control::{ServeArgs, Server};
 use eyot_link::{AgentKey, Clock, Dialer, DialerOptions, Events, Happening, Identity, JoinToken, Live};
-use eyot_model::{
-    AgentProfile, Capacity, Event, Load, Millis, Outcome, Path, Position, RunId, Timestamp, Usage, Value,
-};
+use eyot_model::{AgentProfile, Capacity, Event, Load, Millis, Outcome, Path, Position, RunId, Timestamp, Usage, Value};
 use eyot_wire::{Assignment, Hello, Inventory, LogRecord, Report, ReportItem, ToAgent, ToCloud};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
@@ -51,9 +54,15 @@ impl Plane {
         if !dev {
             let ca = std::fs::read(data.join("ca.pem")).unwrap();
             http = http.tls_certs_only(reqwest::Certificate::from_pem_bundle(&ca).unwrap());
-            token = std::fs::read_to_string(data.join(eyot_control::TOKEN_FILE)).ok().map(|t| t.trim().to_owned());
+            token = std::fs::read_to_string(data.join(eyot_control::TOKEN_FILE))
+                .ok()
+                .map(|t| t.trim().to_owned());
         }
-        Self { server, http: http.build().unwrap(), token }
+        Self {
+            server,
+            http: http.build().unwrap(),
+            token,
+        }
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -107,9 +116,14 @@ impl Plane {
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
-        let body = tokio::time::timeout(Duration::from_secs(60), async { request.send().await.unwrap().text().await.unwrap() });
+        let body = tokio::time::timeout(Duration::from_secs(60), async {
+            request.send().await.unwrap().text().await.unwrap()
+        });
         let body = body.await.expect("the stream ends with the run");
-        body.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect()
+        body.lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect()
     }
 
     pub async fn run(&self, body: Json) -> String {
@@ -135,22 +149,40 @@ pub struct Agent {
     pub identity: Arc<Identity>,
     pub addresses: Vec<String>,
     pub position: Position,
+    /// A dialer closes its links when it is dropped.
+    dialers: std::sync::Mutex<Vec<Dialer>>,
 }
 
 impl Agent {
     pub async fn join(token: &JoinToken, name: &str) -> Result<Self, eyot_link::Error> {
         let identity = eyot_link::join(token, name, AgentKey::create().unwrap(), Clock::system()).await?;
-        Ok(Self { identity, addresses: token.addresses.clone(), position: Position { generation: 7, n: 0 } })
+        Ok(Self {
+            identity,
+            addresses: token.addresses.clone(),
+            position: Position { generation: 7, n: 0 },
+            dialers: std::sync::Mutex::default(),
+        })
     }
 
     pub async fn dial(&self) -> Result<Live<ToCloud, ToAgent>, eyot_link::Error> {
         let (_, load) = watch::channel(Load::default());
-        let options = DialerOptions { addresses: self.addresses.clone(), load, clock: Clock::system() };
-        Dialer::new(Arc::clone(&self.identity), options)?.dial_once().await
+        let options = DialerOptions {
+            addresses: self.addresses.clone(),
+            load,
+            clock: Clock::system(),
+        };
+        let mut dialer = Dialer::new(Arc::clone(&self.identity), options)?;
+        let live = dialer.dial_once().await;
+        self.dialers.lock().unwrap().push(dialer);
+        live
     }
 
     pub fn hello(&self) -> ToCloud {
-        ToCloud::Hello(Box::new(Hello { profile: self.profile(), incarnation: 1, clock: Clock::system().now() }))
+        ToCloud::Hello(Box::new(Hello {
+            profile: self.profile(),
+            incarnation: 1,
+            clock: Clock::system().now(),
+        }))
     }
 
     fn profile(&self) -> AgentProfile {
@@ -160,7 +192,12 @@ impl Agent {
             site: None,
             labels: BTreeMap::new(),
             capabilities: [].into(),
-            capacity: Capacity { cpu_millis: 4_000, memory_bytes: 8 << 30, disk_bytes: 1 << 40, gpus: 0 },
+            capacity: Capacity {
+                cpu_millis: 4_000,
+                memory_bytes: 8 << 30,
+                disk_bytes: 1 << 40,
+                gpus: 0,
+            },
             platform: "linux/x86_64".into(),
             version: "0".into(),
             uplink_bytes_per_sec: 0,
@@ -177,7 +214,11 @@ impl Agent {
         let Live { link, mut events } = self.dial().await.unwrap();
         link.send(&self.hello()).await.unwrap();
         assert!(matches!(next(&mut events).await, Some(ToAgent::Welcome(_))));
-        let inventory = Inventory { held: vec![], last: self.position, committed: self.position };
+        let inventory = Inventory {
+            held: vec![],
+            last: self.position,
+            committed: self.position,
+        };
         link.send(&ToCloud::Inventory(inventory)).await.unwrap();
         while let Some(message) = next(&mut events).await {
             if let ToAgent::Assign(assignment) = message {
@@ -202,21 +243,35 @@ impl Agent {
             let path = Path::task(*task);
             let outputs = BTreeMap::from([("text".to_owned(), Value::from("hello"))]);
             let events = [
-                Event::Started { path, attempt: 1, epoch: assignment.epoch, at },
+                Event::Started {
+                    path,
+                    attempt: 1,
+                    epoch: assignment.epoch,
+                    at,
+                },
                 Event::Ended {
                     path,
                     attempt: 1,
                     epoch: assignment.epoch,
                     at,
                     outcome: Outcome::Succeeded(outputs),
-                    usage: Usage { wall_micros: 50, ..Usage::default() },
+                    usage: Usage {
+                        wall_micros: 50,
+                        ..Usage::default()
+                    },
                     retry_at: None,
                 },
             ];
             for event in events {
                 self.position.n += 1;
                 let (position, fragment) = (self.position, assignment.fragment);
-                items.push(ReportItem { position, run: assignment.run, fragment, epoch: assignment.epoch, event });
+                items.push(ReportItem {
+                    position,
+                    run: assignment.run,
+                    fragment,
+                    epoch: assignment.epoch,
+                    event,
+                });
             }
             logs.push(line(assignment.run, path, at));
         }
@@ -225,7 +280,14 @@ impl Agent {
 }
 
 fn line(run: RunId, path: Path, at: Timestamp) -> LogRecord {
-    LogRecord { run, path, attempt: 1, at, level: 3, message: "said hello".into() }
+    LogRecord {
+        run,
+        path,
+        attempt: 1,
+        at,
+        level: 3,
+        message: "said hello".into(),
+    }
 }
 
 /// The next message of the control plane; None once the link has ended.
