@@ -1,7 +1,7 @@
 //! Bringing the store up to the journal, and starting it anew when it fails.
 
 use crate::journal::{Journal, JournalError, Scan};
-use crate::record::Entry;
+use crate::record::{Entry, Keep, LiveKey};
 use crate::store::{Batch, CheckpointStore, Fold, MemoryStore, Pair, StoreError, StoreSource};
 use eyot_model::Position;
 use parking_lot::RwLock;
@@ -159,11 +159,15 @@ impl Folder {
 
     /// Applies records in order, and `position` with the last of them.
     pub(crate) fn apply<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>, position: Option<Position>) -> Result<(), StoreError> {
+        let entries: Vec<&Entry> = entries.into_iter().collect();
+        let over = ends_in(&entries);
         let mut batch = Batch::default();
         let mut last = None;
         let (mut count, mut bytes) = (0, 0);
         for entry in entries {
-            self.fold.fold(entry.position, &entry.payload, &mut batch);
+            if !is_over(entry, &over) {
+                self.fold.fold(entry.position, &entry.payload, &mut batch);
+            }
             last = Some(entry.position);
             count += 1;
             bytes += entry.payload.len();
@@ -211,6 +215,23 @@ impl Folder {
                 Ok(true)
             }
         }
+    }
+}
+
+/// The last end of each key among `entries`. What belongs to a key and comes before its end would be written only to be
+/// deleted again: most runs are over before they are folded, and cost the store nothing.
+fn ends_in(entries: &[&Entry]) -> BTreeMap<LiveKey, u64> {
+    let ends = entries.iter().filter_map(|entry| match entry.keep {
+        Keep::Ends(key) => Some((key, entry.position.n)),
+        Keep::WhileLive(_) | Keep::UntilFolded => None,
+    });
+    ends.collect()
+}
+
+fn is_over(entry: &Entry, ends: &BTreeMap<LiveKey, u64>) -> bool {
+    match entry.keep {
+        Keep::WhileLive(key) => ends.get(&key).is_some_and(|end| entry.position.n < *end),
+        Keep::Ends(_) | Keep::UntilFolded => false,
     }
 }
 

@@ -51,7 +51,11 @@ impl Storage {
         let now = clock.now();
         let label = now.as_millis().to_string();
         let (checkpoint, found) = Checkpoint::open(
-            JournalConfig::default(),
+            JournalConfig {
+                fold_bytes: 16 << 20,
+                journal_bytes: 48 << 20,
+                ..JournalConfig::default()
+            },
             Arc::new(disk),
             Arc::new(source),
             Arc::new(NodeFold),
