@@ -1,0 +1,22 @@
+//! The stage of the scenarios: the real programs as processes of their own, with TLS and join tokens, on loopback and in
+//! a folder that goes with them.
+//!
+//! A [`Stage`] holds the folder; a [`Cloud`] is a control plane on it and the client that asks it; an [`Agent`] is a
+//! device that has joined. Each is ended by its process id, also by a test that fails. Nothing here waits for a time:
+//! [`until`] asks the API until something is true, and gives up in the end with the tail of every log.
+//!
+//! It knows nothing of what the scenarios prove; those are in `tests/`.
+
+mod agent;
+mod cloud;
+mod process;
+mod programs;
+mod stage;
+mod wait;
+
+pub use agent::{Agent, join};
+pub use cloud::Cloud;
+pub use process::Process;
+pub use programs::{component, program};
+pub use stage::Stage;
+pub use wait::{LIMIT, until};

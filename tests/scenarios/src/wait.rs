@@ -1,0 +1,31 @@
+//! Waiting for something to become true, not for a time to pass.
+
+use anyhow::{Result, bail};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything. A scenario takes seconds; this is for machines that are busy with other things.
+pub const LIMIT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks until there is an answer. What cannot be asked at the moment is asked again: a control plane may be down for a
+/// while, as some scenarios want it.
+///
+/// # Errors
+/// When there is no answer within [`LIMIT`]; the last error is the cause.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let last = match ask().await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if begun.elapsed() > LIMIT {
+            match last {
+                Some(error) => return Err(error.context(format!("waited in vain until {what}"))),
+                None => bail!("waited in vain until {what}"),
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
