@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
     if !args.only_tests {
         // After the tests: what they compiled is on the way of nobody, and a lint never hides a failure.
         let mut clippy = cargo();
-        clippy.args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        clippy.args(["clippy", "--release", "--workspace", "--", "-D", "warnings"]);
         command::run("lints", &mut clippy)?;
     }
     let seconds = start.elapsed().as_secs();

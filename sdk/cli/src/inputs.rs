@@ -100,7 +100,7 @@ pub(crate) fn collect(
         inputs.insert(name.to_owned(), one_input(name, &givens, types.and_then(|t| t.get(name)).copied())?);
     }
     if let Some(types) = types {
-        for name in inputs.keys().filter(|name| !types.contains_key(*name)) {
+        if let Some(name) = inputs.keys().find(|name| !types.contains_key(*name)) {
             let known: Vec<&str> = types.keys().map(String::as_str).collect();
             let fault = Fault::new(
                 Exit::Invalid,

@@ -247,7 +247,7 @@ impl Run {
         let Some(template) = &self.graph.node(task).items else {
             return Ok(Vec::new());
         };
-        let scope = self.scope(template.references().into_iter(), None);
+        let scope = self.scope(template.references().iter(), None);
         match template.render(&scope) {
             Ok(Value::List(list)) if list.len() <= Self::ITEM_LIMIT as usize => Ok(list),
             Ok(Value::List(list)) => Err(Failure::new(

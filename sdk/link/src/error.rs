@@ -228,5 +228,5 @@ impl From<quinn::ConnectionError> for Error {
 /// The TLS alert in a QUIC error code.
 fn alert(code: quinn::TransportErrorCode) -> Option<u8> {
     let code = u64::from(code);
-    (0x100..0x200).contains(&code).then(|| (code & 0xff) as u8)
+    (0x100..0x200).contains(&code).then_some((code & 0xff) as u8)
 }

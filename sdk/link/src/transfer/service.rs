@@ -126,7 +126,7 @@ impl BlobService {
             return Err(TransferError::NotFound { digest });
         };
         let size = source.outline().size();
-        if offset > size || (offset % RANGE_LIMIT != 0 && offset != size) {
+        if offset > size || (!offset.is_multiple_of(RANGE_LIMIT) && offset != size) {
             return deny(send, format!("{offset} is not the beginning of a range")).await;
         }
         frames::write_frame(send, &BlobReply::Ready { size, offset, outline }).await?;
