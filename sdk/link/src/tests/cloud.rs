@@ -209,7 +209,8 @@ impl Linked {
 
 /// Nothing here takes long; a test that hangs should say where.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), what)
-        .await
-        .expect("this should have happened long ago")
+    match tokio::time::timeout(Duration::from_secs(30), what).await {
+        Ok(done) => done,
+        Err(_) => panic!("this should have happened long ago; the log so far:\n{}", log::so_far()),
+    }
 }

@@ -84,6 +84,8 @@ async fn heartbeats_keep_going_while_messages_are_stuck() {
         while answered < 20 {
             match linked.agent.events.next().await {
                 Happening::Acknowledged(_) => answered += 1,
+                // With intervals this short, a busy machine alone makes a suspect now and then.
+                Happening::Suspect | Happening::Restored => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -94,7 +96,7 @@ async fn heartbeats_keep_going_while_messages_are_stuck() {
         while messages < 16 {
             match linked.cloud.events.next().await {
                 Happening::Message(ToCloud::Logs(_)) => messages += 1,
-                Happening::Heartbeat(_) => {}
+                Happening::Heartbeat(_) | Happening::Suspect | Happening::Restored => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -213,10 +215,6 @@ async fn a_dialer_comes_back_to_a_restarted_control_plane() {
         clock: time.clock(),
         ..crate::Options::default()
     };
-    let dialing = async {
-        let live = linked.dialer.dial().await.unwrap();
-        drop(live);
-    };
     let serving = async {
         // The port is free once the old socket's tasks have ended.
         let server = loop {
@@ -225,7 +223,9 @@ async fn a_dialer_comes_back_to_a_restarted_control_plane() {
                 Err(_) => tokio::task::yield_now().await,
             }
         };
-        server.accept().await.unwrap();
+        let live = server.accept().await.unwrap();
+        (server, live)
     };
-    soon(async { tokio::join!(dialing, serving) }).await;
+    let (here, _there) = soon(async { tokio::join!(linked.dialer.dial(), serving) }).await;
+    here.unwrap();
 }

@@ -13,7 +13,7 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
     };
     tracing_subscriber::fmt()
         .with_ansi(false)
-        .with_max_level(tracing::Level::WARN)
+        .with_max_level(tracing::Level::INFO)
         .with_writer(log.clone())
         .init();
     log
@@ -27,6 +27,10 @@ struct Log {
 
 pub(super) fn start() {
     LazyLock::force(&LOG);
+}
+
+pub(super) fn so_far() -> String {
+    LOG.text.lock().unwrap().clone()
 }
 
 /// Waits for a line of level WARN that has all of these in it.
@@ -48,7 +52,7 @@ pub(super) async fn warned(parts: &[&str]) -> String {
     };
     match tokio::time::timeout(Duration::from_secs(30), found).await {
         Ok(line) => line,
-        Err(_) => panic!("no log line with {parts:?} in:\n{}", LOG.text.lock().unwrap()),
+        Err(_) => panic!("no log line with {parts:?} in:\n{}", so_far()),
     }
 }
 
