@@ -4,7 +4,7 @@
 use crate::config::AgentConfig;
 use crate::device;
 use crate::runtime::{Outbound, Runtime};
-use eyot_link::{AgentLink, Dialer, Events, Happening, Kind, TransferError};
+use eyot_link::{AgentLink, Dialer, Events, Happening, TransferError};
 use eyot_model::{BlobRef, Capacity, Digest, Load};
 use eyot_wire::{Hello, ToAgent, ToCloud};
 use std::collections::BTreeSet;
@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, watch};
 
 /// How often lines of tasks are sent and the load is looked at.
 const PULSE: Duration = Duration::from_millis(200);
+/// The pause after a peer that is not the control plane, or does not speak as it does.
+const TURNED_AWAY: Duration = Duration::from_secs(30);
 /// Most digests in a profile: a hint for the planner, so it need not be complete.
 const HOLDS: usize = 4_096;
 /// Blobs that go up at the same time.
@@ -42,9 +44,21 @@ pub async fn keep(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), eyot_link::Error> {
     loop {
-        let live = tokio::select! {
-            live = dialer.dial() => live?,
+        let dialled = tokio::select! {
+            dialled = dialer.dial() => dialled,
             () = stopped(&mut stop) => return Ok(()),
+        };
+        let live = match dialled {
+            Ok(live) => live,
+            Err(error) if is_final(&error) => return Err(error),
+            Err(error) => {
+                // Nobody who has shown to be the control plane said so: another machine may have its address for a while.
+                tracing::error!(error = %error, advice = error.advice(), "no link to the control plane; it is tried again");
+                tokio::select! {
+                    () = tokio::time::sleep(TURNED_AWAY) => continue,
+                    () = stopped(&mut stop) => return Ok(()),
+                }
+            }
         };
         tracing::info!(cloud = %live.link.peer_addr(), "link is up");
         let (link, mut events) = (live.link, live.events);
@@ -63,10 +77,16 @@ pub async fn keep(
         context.runtime.set_link(None);
         context.runtime.turn(|node, _| node.link_down());
         tracing::warn!(reason = %reason, "link is down; work goes on here");
-        if reason.kind() == Kind::Terminal && matches!(*reason, eyot_link::Error::Revoked | eyot_link::Error::UnknownAgent) {
+        if is_final(&reason) {
             return Err(Arc::try_unwrap(reason).unwrap_or(eyot_link::Error::Revoked));
         }
     }
+}
+
+/// The control plane's own word that this agent is none of its.
+fn is_final(error: &eyot_link::Error) -> bool {
+    use eyot_link::Error;
+    matches!(error, Error::Revoked | Error::UnknownAgent | Error::RenewalDenied(_))
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -8,9 +8,12 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 /// Longest JSON answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 64 << 20;
+/// A connection that was idle this long is not used again.
+const IDLE: Duration = Duration::from_secs(5);
 /// Longest error answer that is read, in bytes.
 const PROBLEM_LIMIT: u64 = 1 << 20;
 
@@ -34,6 +37,8 @@ impl Client {
             .user_agent(concat!("eyot/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.read_timeout)
+            // Sooner than the control plane closes it: a request on a connection that is closing is lost.
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(&base) {
             builder = builder.no_proxy();

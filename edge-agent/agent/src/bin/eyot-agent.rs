@@ -83,6 +83,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // In a service manager's journal, colours are noise.
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
         .init();
     let result = match cli.command {
@@ -202,7 +204,14 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
     };
     let storage = Storage::open(data, capacity, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
-    let _status = status::serve(data, Arc::clone(&runtime), identity.agent().to_string(), config.name.clone())?;
+    let _status = match status::serve(data, Arc::clone(&runtime), identity.agent().to_string(), config.name.clone()) {
+        Ok(status) => Some(status),
+        Err(error) => {
+            // Such as a path that is too long for a socket: no reason to leave the work undone.
+            tracing::warn!(%error, path = %status::socket_path(data).display(), "`eyot-agent status` will get no answer");
+            None
+        }
+    };
     let (load, load_seen) = watch::channel(Load::default());
     let dialer = Dialer::new(
         Arc::clone(&identity),
@@ -223,14 +232,16 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
         incarnation: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
         load,
     };
-    let link = tokio::spawn(keep(context, dialer, outbound, stopped));
+    let link = tokio::spawn(async move {
+        if let Err(error) = keep(context, dialer, outbound, stopped).await {
+            tracing::error!(error = %error, advice = error.advice(), "the control plane does not take this agent back; its work goes on here");
+        }
+    });
     wait_for_signal().await?;
     tracing::info!("stopping");
     let _ = stop.send(true);
-    match link.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(error = %error, "the control plane does not take this agent back; its work went on here"),
-        Err(error) => tracing::error!(%error, "link task failed"),
+    if let Err(error) = link.await {
+        tracing::error!(%error, "link task failed");
     }
     let stopping = Arc::clone(&runtime);
     tokio::task::spawn_blocking(move || stopping.stop()).await?;
