@@ -71,10 +71,10 @@ fn collect(package: &Package, target: &Path, folder: &Path) -> Result<Component>
     Ok(Component { name, file, bytes })
 }
 
-/// Packages below `tasks` and `examples`, and what the benchmark runs, that make a component.
+/// Packages below `tasks` and `examples`, and what the benchmark and the scenarios run, that make a component.
 fn is_task(package: &Package) -> bool {
     let path = package.manifest_path.as_std_path();
-    let below = ["tasks", "examples", "xtask/bench"]
+    let below = ["tasks", "examples", "xtask/bench", "tests/scenarios"]
         .iter()
         .any(|folder| path.starts_with(root().join(folder)));
     below && package.targets.iter().any(|t| t.crate_types.contains(&CrateType::CDyLib))
