@@ -103,7 +103,8 @@ impl Agent {
 /// When it cannot be run.
 pub fn join(data: &Path, name: &str, token: &str) -> Result<Output> {
     let mut join = Command::new(program("eyot-agent")?);
-    join.args(["join", "--name", name, "--label", &format!("name={name}"), "--data"]).arg(data);
+    join.args(["join", "--name", name, "--label", &format!("name={name}"), "--data"])
+        .arg(data);
     join.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = join.spawn().context("cannot run eyot-agent")?;
     if let Some(mut stdin) = child.stdin.take() {

@@ -207,8 +207,11 @@ impl Cloud {
     ///
     /// # Errors
     /// When it cannot be built or is refused.
-    pub fn push_probe(&self) -> Result<()> {
-        let done = self.eyot()?.args(["--quiet", "task", "push"]).arg(component()?).output()?;
+    pub async fn push_probe(&self) -> Result<()> {
+        let component = tokio::task::spawn_blocking(component).await??;
+        let mut push = self.eyot()?;
+        push.args(["--quiet", "task", "push"]).arg(component);
+        let done = tokio::process::Command::from(push).output().await.context("cannot run eyot")?;
         succeeded(&done, "eyot task push")
     }
 
@@ -289,7 +292,10 @@ fn told(detail: &RunDetail) -> String {
     for task in &detail.tasks {
         let item = task.item.map(|item| format!("[{item}]")).unwrap_or_default();
         let failure = task.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-        text.push_str(&format!("\n  {}{item} {} after {} attempts{failure}", task.task, task.state, task.attempts));
+        text.push_str(&format!(
+            "\n  {}{item} {} after {} attempts{failure}",
+            task.task, task.state, task.attempts
+        ));
     }
     text
 }
@@ -297,7 +303,10 @@ fn told(detail: &RunDetail) -> String {
 pub(crate) async fn says(log: &std::path::Path, words: &[&str]) -> Result<String> {
     until(&format!("{} says {words:?}", log.display()), async || {
         let text = fs::read_to_string(log).unwrap_or_default();
-        Ok(text.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned))
+        Ok(text
+            .lines()
+            .find(|line| words.iter().all(|word| line.contains(word)))
+            .map(str::to_owned))
     })
     .await
 }

@@ -65,7 +65,10 @@ impl Process {
     /// When it does not end in time or not well.
     pub fn stop(mut self) -> Result<()> {
         self.must_live()?;
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("no process id")?;
         kill_process(pid, Signal::TERM)?;
         let status = self.wait(STOP_LIMIT)?;
         if !status.success() {

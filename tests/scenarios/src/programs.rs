@@ -42,7 +42,10 @@ fn build() -> Result<PathBuf> {
     let target = target()?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--profile", "component", "--target", "wasm32-wasip2"]);
-    build.args(["-p", "eyot-task-probe", "--target-dir"]).arg(&target).current_dir(root());
+    build
+        .args(["-p", "eyot-task-probe", "--target-dir"])
+        .arg(&target)
+        .current_dir(root());
     let status = build.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the component of the scenarios does not build ({status})");

@@ -24,10 +24,7 @@ impl Stage {
             .prefix("eyot-scenario-")
             .tempdir()
             .context("cannot make a folder")?;
-        Ok(Self {
-            folder,
-            ended_well: false,
-        })
+        Ok(Self { folder, ended_well: false })
     }
 
     /// A path in the folder of the scenario.

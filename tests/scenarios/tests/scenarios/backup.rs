@@ -24,7 +24,7 @@ async fn runs_agents_and_tokens_come_back_from_a_back_up() -> Result<()> {
     let stage = Stage::open()?;
     let mut cloud = Cloud::start(&stage, "cloud").await?;
     let mut agent = cloud.agent(&stage, "device").await?;
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let first = cloud.submit(SMALL, Inputs::new()).await?;
     let before = cloud.succeeded(first).await?;
 
@@ -44,7 +44,10 @@ async fn runs_agents_and_tokens_come_back_from_a_back_up() -> Result<()> {
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     ensure!(ids == [first], "{ids:?}");
     let after = cloud.client().run(first).await?;
-    ensure!(after.outputs == before.outputs && after.tasks == before.tasks, "{before:?} became {after:?}");
+    ensure!(
+        after.outputs == before.outputs && after.tasks == before.tasks,
+        "{before:?} became {after:?}"
+    );
 
     // The device is known, by the same CA, and takes work.
     cloud.connected("device").await?;

@@ -45,7 +45,7 @@ async fn two_agents_run_a_workflow_by_their_labels() -> Result<()> {
     let cloud = Cloud::start(&stage, "cloud").await?;
     let _left = cloud.agent(&stage, "left").await?;
     let _right = cloud.agent(&stage, "right").await?;
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
 
     let inputs = Inputs::from([("word".to_owned(), Value::String("hello".to_owned()))]);
     let run = cloud.submit(WORKFLOW, inputs).await?;

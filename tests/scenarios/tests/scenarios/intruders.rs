@@ -15,7 +15,10 @@ fn refused(stage: &Stage, name: &str, token: &str) -> Result<String> {
     let done = join(&data, name, token)?;
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     ensure!(done.status.code() == Some(1), "{name} was not refused ({}): {said}", done.status);
-    ensure!(!data.join("agent.pem").exists() && !data.join("agent.json").exists(), "{name} has an identity");
+    ensure!(
+        !data.join("agent.pem").exists() && !data.join("agent.json").exists(),
+        "{name} has an identity"
+    );
     Ok(said)
 }
 
@@ -29,7 +32,7 @@ async fn works(cloud: &Cloud) -> Result<()> {
 async fn a_device_with_a_wrong_token_does_not_join() -> Result<()> {
     let stage = Stage::open()?;
     let (cloud, other) = (Cloud::start(&stage, "cloud").await?, Cloud::start(&stage, "other").await?);
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let token = cloud.invite().await?;
     let _agent = Agent::join(&stage, "device", &token)?.run()?;
     cloud.connected("device").await?;
@@ -75,7 +78,7 @@ async fn a_device_with_a_wrong_token_does_not_join() -> Result<()> {
 async fn an_agent_of_another_control_plane_and_noise_are_turned_away() -> Result<()> {
     let stage = Stage::open()?;
     let (mut cloud, other) = (Cloud::start(&stage, "cloud").await?, Cloud::start(&stage, "other").await?);
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let mut agent = cloud.agent(&stage, "device").await?;
 
     // It goes to the wrong control plane, and does not trust it.
@@ -126,7 +129,7 @@ async fn an_agent_of_another_control_plane_and_noise_are_turned_away() -> Result
 async fn a_revoked_agent_is_cut_off_and_stays_out() -> Result<()> {
     let stage = Stage::open()?;
     let cloud = Cloud::start(&stage, "cloud").await?;
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let _agent = cloud.agent(&stage, "device").await?;
     let mut thief = cloud.agent(&stage, "thief").await?;
 
@@ -141,9 +144,10 @@ async fn a_revoked_agent_is_cut_off_and_stays_out() -> Result<()> {
     cloud.says(&["revoked"]).await?;
 
     // Started again, it is turned away at the door.
-    drop(thief.kill());
+    thief.stop()?;
     thief.start().context("cannot start the revoked agent")?;
     cloud.says(&["refused a connection", "revoked certificate"]).await?;
+    thief.says(&["ERROR", "does not take this agent back", "revoked"]).await?;
     let view = cloud.client().agent(&id.to_string()).await?;
     ensure!(view.revoked && view.link != LinkState::Connected, "{view:?}");
     works(&cloud).await?;

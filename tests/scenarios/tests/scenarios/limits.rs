@@ -42,7 +42,7 @@ async fn a_task_that_never_ends_and_one_that_takes_all_memory_end_at_their_limit
     let stage = Stage::open()?;
     let cloud = Cloud::start(&stage, "cloud").await?;
     let mut agent = cloud.agent(&stage, "device").await?;
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let pid = agent.pid()?;
     let run = cloud.submit(WORKFLOW, Inputs::new()).await?;
     let detail = cloud.ended(run).await?;
@@ -52,7 +52,10 @@ async fn a_task_that_never_ends_and_one_that_takes_all_memory_end_at_their_limit
     ensure!(matches!(endless.state, State::Failed | State::TimedOut), "{endless:?}");
     ensure!(endless.attempts == 1, "{endless:?}");
     let failure = endless.failure.as_ref().context("no failure")?;
-    ensure!(failure.kind == FailureKind::Timeout && failure.to_string().starts_with("limit.timeout: "), "{failure:?}");
+    ensure!(
+        failure.kind == FailureKind::Timeout && failure.to_string().starts_with("limit.timeout: "),
+        "{failure:?}"
+    );
     let wall = endless.usage.as_ref().context("no usage")?.wall_micros as f64 / 1e6;
     eprintln!("the endless loop with a time limit of 2 s ended after {wall:.3} s");
     ensure!((2.0..4.0).contains(&wall), "it ended after {wall} s");
@@ -60,13 +63,19 @@ async fn a_task_that_never_ends_and_one_that_takes_all_memory_end_at_their_limit
     let greedy = task(&detail, "greedy")?;
     ensure!(greedy.state == State::Failed && greedy.attempts == 1, "{greedy:?}");
     let failure = greedy.failure.as_ref().context("no failure")?;
-    ensure!(failure.kind == FailureKind::MemoryLimit && failure.to_string().starts_with("limit.memory: "), "{failure:?}");
+    ensure!(
+        failure.kind == FailureKind::MemoryLimit && failure.to_string().starts_with("limit.memory: "),
+        "{failure:?}"
+    );
     let peak = greedy.usage.as_ref().context("no usage")?.peak_memory_bytes as f64 / f64::from(1 << 20);
     eprintln!("the allocation without end with a limit of 64 MiB had {peak:.1} MiB");
     ensure!((32.0..=64.0).contains(&peak), "it had {peak} MiB");
 
     let beside = items(&detail, "beside");
-    ensure!(beside.len() == 10 && beside.iter().all(|item| item.state == State::Succeeded), "{beside:?}");
+    ensure!(
+        beside.len() == 10 && beside.iter().all(|item| item.state == State::Succeeded),
+        "{beside:?}"
+    );
     ensure!(task(&detail, "after")?.state == State::Succeeded, "{:?}", task(&detail, "after")?);
     agent.must_live()?;
     ensure!(agent.pid()? == pid);

@@ -18,7 +18,11 @@ fn task<'a>(detail: &'a RunDetail, name: &str) -> anyhow::Result<&'a TaskView> {
 
 /// The instances of a `forEach`, in order.
 fn items<'a>(detail: &'a RunDetail, name: &str) -> Vec<&'a TaskView> {
-    let mut items: Vec<&TaskView> = detail.tasks.iter().filter(|task| task.task == name && task.item.is_some()).collect();
+    let mut items: Vec<&TaskView> = detail
+        .tasks
+        .iter()
+        .filter(|task| task.task == name && task.item.is_some())
+        .collect();
     items.sort_by_key(|task| task.item);
     items
 }

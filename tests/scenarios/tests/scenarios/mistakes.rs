@@ -32,7 +32,7 @@ const MISTAKES: [Mistake; 5] = [
     Mistake {
         name: "unknown",
         spec: "\x20 tasks:\n    resize: {uses: scenarios/probe@1}\n    show:\n      uses: scenarios/probe@1\n      with: {echo: \"${{ tasks.resise.outputs.echo }}\"}\n",
-        told: &["unknown.yaml:8:", "resise", "did you mean `resize`?"],
+        told: &["unknown.yaml:9:25", "resise", "did you mean `resize`?"],
     },
     Mistake {
         name: "type",
@@ -50,7 +50,7 @@ const MISTAKES: [Mistake; 5] = [
 async fn a_workflow_with_a_mistake_is_refused_with_its_place_and_a_suggestion() -> Result<()> {
     let stage = Stage::open()?;
     let cloud = Cloud::start(&stage, "cloud").await?;
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let mut wrong = Vec::new();
     for mistake in &MISTAKES {
         let file = stage.write(&format!("{}.yaml", mistake.name), &format!("{HEAD}{}", mistake.spec))?;
@@ -58,7 +58,10 @@ async fn a_workflow_with_a_mistake_is_refused_with_its_place_and_a_suggestion() 
             let done = cloud.eyot()?.arg(command).arg(&file).output().context("cannot run eyot")?;
             let told = String::from_utf8_lossy(&done.stderr);
             if done.status.code() != Some(INVALID) || !mistake.told.iter().all(|part| told.contains(part)) {
-                wrong.push(format!("`eyot {command}` of {}: {}, expected {:?}:\n{told}", mistake.name, done.status, mistake.told));
+                wrong.push(format!(
+                    "`eyot {command}` of {}: {}, expected {:?}:\n{told}",
+                    mistake.name, done.status, mistake.told
+                ));
             }
         }
     }
@@ -68,9 +71,19 @@ async fn a_workflow_with_a_mistake_is_refused_with_its_place_and_a_suggestion() 
     let typed = SMALL.replace("spec:\n", "spec:\n  inputs: {count: {type: integer}}\n");
     let file = stage.write("typed.yaml", &typed)?;
     for (input, part) in [("count=many", "count"), ("cuont=1", "cuont")] {
-        let done = cloud.eyot()?.arg("run").arg(&file).args(["-i", input]).output().context("cannot run eyot")?;
+        let done = cloud
+            .eyot()?
+            .arg("run")
+            .arg(&file)
+            .args(["-i", input])
+            .output()
+            .context("cannot run eyot")?;
         let told = String::from_utf8_lossy(&done.stderr);
-        ensure!(done.status.code() == Some(INVALID) && told.contains(part), "-i {input}: {}\n{told}", done.status);
+        ensure!(
+            done.status.code() == Some(INVALID) && told.contains(part),
+            "-i {input}: {}\n{told}",
+            done.status
+        );
     }
 
     let valid = stage.write("valid.yaml", SMALL)?;

@@ -50,7 +50,7 @@ async fn in_mid_run() -> Result<Scene> {
     let cloud = Cloud::start(&stage, "cloud").await?;
     let left = cloud.agent(&stage, "left").await?;
     let right = cloud.agent(&stage, "right").await?;
-    cloud.push_probe()?;
+    cloud.push_probe().await?;
     let run = cloud.submit(WORKFLOW, Inputs::new()).await?;
     let both = |detail: &RunDetail| ["left", "right"].iter().all(|side| done(detail, side) >= 3);
     let detail = cloud.run_until(run, "is in its middle", both).await?;
@@ -74,7 +74,11 @@ fn complete(detail: &RunDetail, events: &[RunEvent]) -> Result<()> {
     let expected = Value::List((0..20).chain(100..120).map(Value::Int).collect());
     ensure!(detail.outputs.get("answer") == Some(&expected), "{:?}", detail.outputs);
     for name in ["left", "right"] {
-        ensure!(done(detail, name) == ITEMS && items(detail, name).len() == ITEMS, "{name}: {:?}", items(detail, name));
+        ensure!(
+            done(detail, name) == ITEMS && items(detail, name).len() == ITEMS,
+            "{name}: {:?}",
+            items(detail, name)
+        );
     }
     let mut commits: BTreeMap<(&str, Option<u32>), u32> = BTreeMap::new();
     for event in events {
