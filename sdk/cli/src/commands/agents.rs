@@ -18,7 +18,7 @@ pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Outp
             if agents.is_empty() {
                 output.note("no agent has joined yet; `eyot agents invite` says how");
             }
-            output.show(&agents, list)
+            output.show(&agents, |agents, paint| list(agents.as_slice(), paint))
         }
         AgentsCommand::Show { agent } => output.show(&client.agent(&agent).await?, |agent, paint| one(agent, paint)),
         AgentsCommand::Invite { name, valid_for } => {
