@@ -9,6 +9,7 @@ mod components;
 mod demo;
 mod deny;
 mod dist;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -39,6 +40,8 @@ enum Task {
     Demo(demo::Args),
     /// Measure against floors of the same machine
     Bench(bench::Args),
+    /// Simulate one cloud and several agents under faults, seed by seed
+    Sim(sim::Args),
     /// Make stripped release programs, units and completions in dist/
     Dist(dist::Args),
     /// Check licences and advisories of all dependencies with cargo-deny
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Components => components::run(cli.json),
         Task::Demo(args) => demo::run(&args, cli.json),
         Task::Bench(args) => bench::run(&args, cli.json),
+        Task::Sim(args) => sim::run(&args, cli.json),
         Task::Dist(args) => dist::run(&args, cli.json),
         Task::Deny => deny::run(cli.json),
     };

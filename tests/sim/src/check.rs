@@ -64,16 +64,22 @@ fn open_tasks(cloud: &Cloud, run: eyot_model::RunId) -> String {
         .map(TaskIx)
         .zip(entry.run.tasks())
         .filter(|(_, t)| !t.own.state.is_terminal());
-    let told = format!("outcome {:?}, cancel {:?}, last events {:?}; ", entry.run.outcome(), entry.run.cancel_requested_by(), cloud.events(run).iter().rev().take(4).collect::<Vec<_>>());
-    told + &open.map(|(ix, t)| {
-        format!(
-            "{ix:?} {} of {:?}",
-            t.own.state,
-            entry.owner(ix).map(|(f, o)| (f, o.agent, o.epoch))
-        )
-    })
-    .collect::<Vec<_>>()
-    .join(", ")
+    let told = format!(
+        "outcome {:?}, cancel {:?}, last events {:?}; ",
+        entry.run.outcome(),
+        entry.run.cancel_requested_by(),
+        cloud.events(run).iter().rev().take(4).collect::<Vec<_>>()
+    );
+    told + &open
+        .map(|(ix, t)| {
+            format!(
+                "{ix:?} {} of {:?}",
+                t.own.state,
+                entry.owner(ix).map(|(f, o)| (f, o.agent, o.epoch))
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn name(scenario: &crate::scenario::Scenario, task: TaskIx) -> &str {
