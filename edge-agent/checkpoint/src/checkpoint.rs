@@ -57,6 +57,9 @@ pub enum Loss {
 pub struct Report {
     /// Last record that there is.
     pub last: Position,
+    /// The next record comes after this. It is beyond `last` after an unclean stop: numbers that a lost record may have had
+    /// are not given again.
+    pub taken: Position,
     /// Set where anything may be lost. Positions have a new generation then, and every fragment needs a new epoch.
     pub loss: Option<Loss>,
     /// What is wrong with which file; also what did no harm.
@@ -151,6 +154,7 @@ impl Checkpoint {
         let tail = scan.entries.range(store_n + 1..).map(|(_, entry)| entry.clone()).collect();
         let report = Report {
             last: checkpoint.journal.appended(),
+            taken: checkpoint.journal.taken(),
             loss: standing.loss,
             damage: scan.damage,
             torn_bytes: scan.torn,

@@ -224,6 +224,11 @@ impl Journal {
         self.position(self.last)
     }
 
+    /// The next record comes after this, which no record may have.
+    pub(crate) fn taken(&self) -> Position {
+        self.position(self.next - 1)
+    }
+
     pub(crate) fn synced(&self) -> Position {
         self.position(self.synced)
     }

@@ -76,7 +76,8 @@ impl Storage {
             ..Timing::default()
         };
         let (records, saved) = read(&found.store).map_err(OpenError::Store)?;
-        let last = report.last;
+        // What the node writes next gets the number that it expects.
+        let last = report.taken;
         let (node, recovery) = Node::recover(Config { capacity }, Recovered { records, last }, now);
         for (run, error) in &recovery.lost {
             tracing::error!(%run, %error, "a run cannot be rebuilt by this version of the agent; the cloud will be told");

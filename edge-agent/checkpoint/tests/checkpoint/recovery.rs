@@ -63,6 +63,7 @@ fn goes_on(world: &World, mut checkpoint: Checkpoint, recovered: &Recovered) {
     let before = numbers(recovered);
     let position = checkpoint.append(vec![Record::until_folded(b"new".to_vec())]).unwrap();
     assert!(before.iter().all(|n| *n < position.n));
+    assert_eq!(position.n, recovered.report.taken.n + 1, "who counts along knows the next number");
     if recovered.report.loss.is_some() {
         assert_eq!(position.generation, 2, "a loss is answered by a new generation");
     } else {
