@@ -16,6 +16,8 @@ use tokio::time::Instant;
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 /// The pause before a new connection is at most this.
 const MOST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest wait for the end of an answer after its last event.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What [`Events::next`] gives.
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Events {
                 return Ok(Some(Update::Event(Box::new(event))));
             }
             if self.over {
+                self.hang_up().await;
                 return Ok(None);
             }
             if self.connection.is_none() {
@@ -183,6 +186,14 @@ impl Events {
             }
         }
         Ok(true)
+    }
+
+    /// Reads what little is left of the answer, so that its connection serves the next request.
+    async fn hang_up(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            let rest = async { while let Some(Ok(_)) = connection.bytes.next().await {} };
+            let _ = tokio::time::timeout(FAREWELL, rest).await;
+        }
     }
 
     /// Decides between another try and giving up.

@@ -1,5 +1,9 @@
-//! What the network alone costs: bytes through a bare QUIC relay, with the transport settings of real links. Nothing is
-//! verified, nothing is stored. For benchmarks to compare with.
+//! What the network alone costs: bytes through a bare QUIC relay, and round trips, with the transport settings of real
+//! links. Nothing is verified, nothing is stored. For benchmarks to compare with.
+
+mod round_trips;
+
+pub use round_trips::RoundTrips;
 
 use crate::ca::Ca;
 use crate::tls::provider;

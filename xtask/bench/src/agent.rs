@@ -1,5 +1,7 @@
 //! The agent's own runtime, with its real journal and folding, and no cloud: what a task costs beyond running it.
 
+use crate::disk::SyncedFile;
+use crate::engine::Engine;
 use crate::figure::{Better, Figure, Sample, Target};
 use crate::programs;
 use anyhow::{Context, Result, ensure};
@@ -9,12 +11,9 @@ use eyot_model::{
     Capacity, ComponentRef, Digest, Epoch, FragmentId, Inputs, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy,
     RunId, RunState, Task, TaskIx, Template, Timestamp, TriggerRule, Value, Workflow,
 };
-use eyot_wasm_host::{Compiler, Host, HostConfig, Prepared, RawInputs};
 use eyot_wire::Assignment;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,9 +25,7 @@ const PARALLEL: u32 = 10_000;
 /// An agent's runtime in this process, and one component that is ready.
 struct Bench {
     runtime: Arc<Runtime>,
-    host: Arc<Host>,
-    prepared: Arc<Prepared>,
-    digest: Digest,
+    engine: Engine,
     tokio: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
     runs: u128,
@@ -45,20 +42,11 @@ impl Bench {
             disk_bytes: 1 << 40,
             gpus: 0,
         };
-        let wasm = programs::component("noop")?;
-        let digest = Digest::of(&std::fs::read(&wasm)?);
-        let compiler = Compiler::program(programs::program("eyot-agent")?);
-        let host = Host::new(HostConfig::new(
-            folder.path().join("compiled"),
-            [7; 32],
-            u32::try_from(cores * 4)?,
-            compiler,
-        ))?;
-        let prepared = tokio.block_on(host.prepare(digest, &wasm))?;
+        let engine = tokio.block_on(Engine::start(folder.path(), u32::try_from(cores * 4)?))?;
         let clock = Clock::start();
         let storage = Storage::open(folder.path(), capacity, &clock, 1)?;
         let parts = Parts {
-            host: Arc::clone(&host),
+            host: Arc::clone(&engine.host),
             blobs: Arc::new(Store::open(folder.path().join("blobs"))?),
             models: Arc::new(eyot_infer::Runtime::new(64 << 20)),
             capacity,
@@ -71,9 +59,7 @@ impl Bench {
         };
         Ok(Self {
             runtime,
-            host,
-            prepared,
-            digest,
+            engine,
             tokio,
             folder,
             runs: 0,
@@ -82,7 +68,7 @@ impl Bench {
 
     /// Seconds from submission to the durable end of a run of `count` no-op tasks.
     fn run(&mut self, count: u32, chained: bool) -> Result<f64> {
-        let workflow = Arc::new(workflow(self.digest, count, chained));
+        let workflow = Arc::new(workflow(self.engine.digest, count, chained));
         self.runs += 1;
         let assignment = Assignment {
             run: RunId(self.runs),
@@ -109,54 +95,27 @@ impl Bench {
 
     /// Seconds of one raw cycle on one thread.
     fn raw_cycle(&self) -> Result<f64> {
-        let inputs = RawInputs::new(&Inputs::from([("n".to_owned(), Value::Int(1))]));
-        let count = 2_000;
-        let start = Instant::now();
-        for _ in 0..count {
-            self.host.raw_cycle(&self.prepared, &inputs).map_err(|f| anyhow::anyhow!("{f}"))?;
-        }
-        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+        self.engine.raw_cycle(2_000)
     }
 
     /// Raw cycles in a second on all cores at once.
     fn raw_rate(&self) -> Result<f64> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let each = PARALLEL as usize / cores;
+        let each = PARALLEL / u32::try_from(cores)?;
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..cores)
-                .map(|_| {
-                    scope.spawn(|| -> Result<()> {
-                        let inputs = RawInputs::new(&Inputs::from([("n".to_owned(), Value::Int(1))]));
-                        for _ in 0..each {
-                            self.host.raw_cycle(&self.prepared, &inputs).map_err(|f| anyhow::anyhow!("{f}"))?;
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
+            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| self.engine.raw_cycle(each).map(drop))).collect();
             threads
                 .into_iter()
                 .try_for_each(|t| t.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
         })?;
         #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-        Ok((each * cores) as f64 / start.elapsed().as_secs_f64())
+        Ok((each as usize * cores) as f64 / start.elapsed().as_secs_f64())
     }
 
     /// Seconds of one append of about a record's size with an fdatasync, on the journal's own disk.
     fn synced_append(&self, count: u32) -> Result<f64> {
-        let mut file = File::create(self.folder.path().join("floor"))?;
-        file.write_all(&vec![0; 4 << 20])?;
-        file.sync_all()?;
-        use std::io::Seek;
-        file.rewind()?;
-        let record = [1u8; 128];
-        let start = Instant::now();
-        for _ in 0..count {
-            file.write_all(&record)?;
-            file.sync_data()?;
-        }
-        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+        SyncedFile::create(self.folder.path())?.append(128, count)
     }
 }
 

@@ -61,9 +61,9 @@ impl Figure {
     pub(crate) fn measure(mut self, runs: u32) -> Result<Measured> {
         (self.run)()?;
         let samples = (0..runs).map(|_| (self.run)()).collect::<Result<Vec<_>>>()?;
-        let value = median(samples.iter().map(|s| s.value));
+        let value = median(samples.iter().map(|s| s.value).collect());
         let floors: Option<Vec<f64>> = samples.iter().map(|s| s.floor).collect();
-        let floor = floors.map(|floors| median(floors.into_iter()));
+        let floor = floors.map(median);
         let ratio = floor.map(|floor| match self.better {
             Better::Less => value / floor,
             Better::More => floor / value,
@@ -90,8 +90,8 @@ impl Measured {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
+/// NaN of no values.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

@@ -4,8 +4,14 @@
 //! median counts. `ratio` says how many times worse than the floor we are: time by floor time, or floor rate by rate.
 
 mod agent;
+mod blob;
+mod cloud;
+mod disk;
+mod engine;
 mod figure;
+mod footprint;
 mod plan;
+mod plane;
 mod programs;
 
 use anyhow::{Result, bail};
@@ -32,6 +38,9 @@ struct Args {
 fn figures() -> Vec<Figure> {
     let mut figures = plan::figures();
     figures.extend(agent::figures());
+    figures.extend(cloud::figures());
+    figures.extend(footprint::figures());
+    figures.extend(blob::figures());
     figures
 }
 
@@ -46,7 +55,7 @@ fn main() -> Result<()> {
         );
     }
     if args.list {
-        chosen.iter().for_each(|figure| println!("{:<16} {}", figure.name, figure.what));
+        chosen.iter().for_each(|figure| println!("{:<24} {}", figure.name, figure.what));
         return Ok(());
     }
     let mut measured = Vec::new();
@@ -66,14 +75,14 @@ fn main() -> Result<()> {
 
 fn table(measured: &[Measured]) {
     println!(
-        "{:<16} {:>12} {:>12} {:>8} {:>8}  {:<6} n",
+        "{:<24} {:>12} {:>12} {:>8} {:>8}  {:<6} n",
         "figure", "value", "floor", "ratio", "target", ""
     );
     for m in measured {
         let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
         let missed = if m.met() { "" } else { "missed" };
         println!(
-            "{:<16} {:>12} {:>12} {:>8} {:>8}  {:<6} {}",
+            "{:<24} {:>12} {:>12} {:>8} {:>8}  {:<6} {}",
             m.name,
             format!("{:.3} {}", m.value, m.unit),
             m.floor.map_or_else(|| "-".to_owned(), |f| format!("{f:.3} {}", m.unit)),

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes there and back.
 const MESSAGE: usize = 64;
-const LIFE: Millis = Millis::from_secs(3_600);
+/// Of the certificates.
+const LIFE: Millis = Millis(3_600_000);
 
 /// Two ends on loopback in this process, one of which answers what the other one sends.
 pub struct RoundTrips {
