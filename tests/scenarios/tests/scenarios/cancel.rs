@@ -22,6 +22,9 @@ async fn a_run_is_cancelled_while_a_task_of_it_loops() -> Result<()> {
     let cloud = Cloud::start(&stage, "cloud").await?;
     let mut agent = cloud.agent(&stage, "device").await?;
     cloud.push_probe().await?;
+    // Makes the component ready: what is timed below is the end of the task.
+    let run = cloud.submit(SMALL, Inputs::new()).await?;
+    cloud.succeeded(run).await?;
     let run = cloud.submit(WORKFLOW, Inputs::new()).await?;
     let running = |detail: &_| task(detail, "endless").is_ok_and(|task| task.state == State::Running);
     cloud.run_until(run, "runs the endless task", running).await?;

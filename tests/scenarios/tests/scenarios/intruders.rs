@@ -107,6 +107,7 @@ async fn an_agent_of_another_control_plane_and_noise_are_turned_away() -> Result
     }
     spy.start()?;
     spy.says(&["does not accept a certificate of this CA"]).await?;
+    cloud.says(&["refused a connection", "certificate of another CA"]).await?;
 
     // Noise, at the port of the link.
     let socket = UdpSocket::bind("127.0.0.1:0")?;

@@ -133,3 +133,22 @@ async fn an_agent_killed_in_mid_run_goes_on_where_it_was() -> Result<()> {
     scene.stage.close();
     Ok(())
 }
+
+#[tokio::test]
+async fn an_agent_that_starts_while_the_control_plane_is_down_goes_on_alone() -> Result<()> {
+    let mut scene = in_mid_run().await?;
+    scene.cloud.kill()?;
+    scene.left.kill()?;
+    scene.left.start()?;
+    // From its own disk, without a word from the control plane.
+    scene.left.says(&["state recovered", "runs=1"]).await?;
+    scene.cloud.serve().await?;
+
+    let detail = scene.cloud.succeeded(scene.run).await?;
+    complete(&detail, &scene.cloud.events(scene.run).await?)?;
+    let again = items(&detail, "left").iter().filter(|item| item.attempts > 1).count();
+    ensure!(again <= 4, "{again} items ran again");
+    scene.right.must_live()?;
+    scene.stage.close();
+    Ok(())
+}
