@@ -131,7 +131,6 @@ impl Node {
         }
         self.advance(run, now);
         self.admit(now);
-        self.commands.push_back(Command::Sync { urgent: true });
     }
 
     /// Acknowledges an assignment once it is on disk.
@@ -141,7 +140,8 @@ impl Node {
             self.commands.push_back(Command::Send(message));
         } else {
             self.unconfirmed.push_back((self.last, message));
-            self.commands.push_back(Command::Sync { urgent: true });
+            // Nobody waits for it, and what ends soon is then synced and reported together with its beginning.
+            self.commands.push_back(Command::Sync { urgent: false });
         }
     }
 

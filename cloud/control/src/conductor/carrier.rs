@@ -86,7 +86,7 @@ impl Carrier {
                 changes.extend(step.changes);
                 effects.extend(step.effects);
             }
-            first_of_each_run(&mut guards);
+            without_repetitions(&mut guards);
             if !changes.is_empty() && !self.commit(guards, changes).await {
                 self.fatal.cancel();
                 return;
@@ -146,11 +146,14 @@ impl Carrier {
     }
 }
 
-/// All guards of a commit are checked before its changes, so of the places in a run's history only the first counts.
-fn first_of_each_run(guards: &mut Vec<Guard>) {
-    let mut seen = std::collections::HashSet::new();
+/// All guards of a commit are checked before its changes, so of the places in a run's history only the first counts, and
+/// of the same epoch twice one.
+fn without_repetitions(guards: &mut Vec<Guard>) {
+    let mut runs = std::collections::HashSet::new();
+    let mut epochs = std::collections::HashSet::new();
     guards.retain(|guard| match guard {
-        Guard::LastEntry { run, .. } => seen.insert(*run),
+        Guard::LastEntry { run, .. } => runs.insert(*run),
+        Guard::EpochHolds { run, fragment, epoch } => epochs.insert((*run, *fragment, *epoch)),
         _ => true,
     });
 }

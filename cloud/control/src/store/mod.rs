@@ -101,6 +101,8 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
+            // They are threads of this process on a local file: there is nothing to lose touch with.
+            .test_before_acquire(false)
             .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
             .await
             .map_err(failed)?;

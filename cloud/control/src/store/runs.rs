@@ -9,6 +9,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Entries in one statement. SQLite takes more; a statement of each length is kept prepared.
+const ROWS: usize = 16;
+
 /// One entry of a run's history. Appended to only: the encoding is the variant's number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Entry {
@@ -346,14 +349,19 @@ pub(super) async fn end(
 
 pub(super) async fn append(c: &mut SqliteConnection, run: RunId, first: u64, entries: &[Entry]) -> Result<(), Error> {
     let mut blobs = BTreeSet::new();
+    let mut rows = Vec::with_capacity(entries.len());
     for (seq, entry) in (first..).zip(entries) {
         entry.blobs(&mut blobs);
-        sqlx::query("INSERT INTO run_entries (run, seq, entry) VALUES (?, ?, ?)")
-            .bind(key(run.0))
-            .bind(count(seq))
-            .bind(codec::encode(entry, "an entry of a run")?)
-            .execute(&mut *c)
-            .await?;
+        rows.push((count(seq), codec::encode(entry, "an entry of a run")?));
+    }
+    // Several in a statement: each statement is a way to the database's thread and back.
+    while !rows.is_empty() {
+        let some = rows.drain(..rows.len().min(ROWS));
+        let mut insert = sqlx::QueryBuilder::<sqlx::Sqlite>::new("INSERT INTO run_entries (run, seq, entry) ");
+        insert.push_values(some, |mut row, (seq, entry)| {
+            row.push_bind(key(run.0)).push_bind(seq).push_bind(entry);
+        });
+        insert.build().execute(&mut *c).await?;
     }
     pin_all(c, run, blobs).await
 }
