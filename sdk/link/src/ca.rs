@@ -1,7 +1,7 @@
 //! The control plane's own certificate authority.
 
 use crate::certificate::{Serial, Validity, agent_of_key, agent_uri};
-use crate::{Error, file};
+use crate::{Error, file, transport};
 use eyot_model::{AgentId, Digest, Millis, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -133,6 +133,12 @@ impl Ca {
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// A secret of the control plane's links that is the same at every start.
+    pub(crate) fn link_seed(&self) -> transport::Seed {
+        let key = Zeroizing::new(self.issuer.key().serialize_der());
+        transport::Seed::new(blake3::derive_key("eyot 2026 quic links", &key))
     }
 
     /// What join tokens pin.

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::socket::WatchedSocket;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
+use quinn_proto::crypto::{CryptoError, HmacKey};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,18 +44,68 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-/// An endpoint whose socket tells of datagrams that are not for it.
+/// What an endpoint makes its connection ids and its resets with. A control plane that was restarted with the seed that
+/// it had before tells its peers at once that their connections are gone; else they find out after [`IDLE`].
+pub(crate) struct Seed([u8; 32]);
+
+impl Seed {
+    pub(crate) fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    fn random() -> Result<Self, Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|e| Error::Crypto(e.to_string()))?;
+        Ok(Self(seed))
+    }
+
+    fn id_key(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = blake3::derive_key("eyot 2026 quic connection ids", &self.0);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    fn reset_key(&self) -> ResetKey {
+        ResetKey(blake3::derive_key("eyot 2026 quic resets", &self.0))
+    }
+}
+
+struct ResetKey([u8; 32]);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        signature_out.copy_from_slice(blake3::keyed_hash(&self.0, data).as_bytes());
+    }
+
+    fn signature_len(&self) -> usize {
+        blake3::OUT_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        // Takes the same time whatever differs.
+        if blake3::keyed_hash(&self.0, data) == *signature {
+            Ok(())
+        } else {
+            Err(CryptoError)
+        }
+    }
+}
+
+/// An endpoint whose connections end with it.
 pub(crate) fn endpoint(bind: SocketAddr, server: Option<quinn::ServerConfig>) -> Result<quinn::Endpoint, Error> {
+    endpoint_with(bind, server, &Seed::random()?)
+}
+
+/// An endpoint; that of a server has a socket that tells of datagrams that are not for it.
+pub(crate) fn endpoint_with(bind: SocketAddr, server: Option<quinn::ServerConfig>, seed: &Seed) -> Result<quinn::Endpoint, Error> {
     let address_error = |source| Error::Address {
         address: bind.to_string(),
         source,
     };
     let socket = udp_socket(bind).map_err(address_error)?;
-    let mut key = [0; 8];
-    getrandom::fill(&mut key).map_err(|e| Error::Crypto(e.to_string()))?;
-    let key = u64::from_le_bytes(key);
+    let key = seed.id_key();
     let mut config = EndpointConfig::default();
     config
+        .reset_key(Arc::new(seed.reset_key()))
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)))
         // So that a datagram without the fixed bit is surely none of QUIC.
         .grease_quic_bit(false);
@@ -75,4 +126,25 @@ pub(crate) fn udp_socket(bind: SocketAddr) -> std::io::Result<UdpSocket> {
 
 pub(crate) fn close(connection: &quinn::Connection, code: eyot_wire::CloseCode, reason: &str) {
     connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restarted_endpoint_knows_the_ids_and_resets_of_the_one_before() {
+        let sign = |seed: &Seed, id: &[u8]| {
+            let key = seed.reset_key();
+            let mut signature = vec![0; key.signature_len()];
+            key.sign(id, &mut signature);
+            assert!(key.verify(id, &signature).is_ok() && key.verify(b"other", &signature).is_err());
+            signature
+        };
+        let (before, after, other) = (Seed::new([1; 32]), Seed::new([1; 32]), Seed::new([2; 32]));
+        assert_eq!(before.id_key(), after.id_key());
+        assert_eq!(sign(&before, b"id"), sign(&after, b"id"));
+        assert_ne!(before.id_key(), other.id_key());
+        assert_ne!(sign(&before, b"id"), sign(&other, b"id"));
+    }
 }

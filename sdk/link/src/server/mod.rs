@@ -73,7 +73,7 @@ impl Server {
         let crypto = QuicServerConfig::try_from(tls).map_err(|e| Error::Crypto(e.to_string()))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(transport::transport()).max_incoming(options.handshakes);
-        let endpoint = transport::endpoint(addr, Some(config))?;
+        let endpoint = transport::endpoint_with(addr, Some(config), &ca.link_seed())?;
         let (sender, accepted) = mpsc::channel(ACCEPTED);
         let acceptor = Arc::new(Acceptor::new(ca.clone(), authority, options.clone(), sender));
         tokio::spawn(acceptor.clone().run(endpoint.clone()));
