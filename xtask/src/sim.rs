@@ -1,7 +1,9 @@
 //! `cargo xtask sim`: the simulation of `tests/sim`, many seeds or one again.
 
-use crate::workspace::cargo;
+use crate::command;
+use crate::workspace::{cargo, target_dir};
 use anyhow::{Context, Result, bail};
+use std::process::Command;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,19 +19,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
-    let mut sim = cargo();
-    sim.args([
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        "eyot-unify",
-        "-p",
-        "eyot-sim",
-        "--bin",
-        "eyot-sim",
-        "--",
-    ]);
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--release", "-p", "eyot-unify", "-p", "eyot-sim"]);
+    command::run("building the simulation", &mut build)?;
+    let mut sim = Command::new(target_dir()?.join("release/eyot-sim"));
     sim.args(["--seeds", &args.seeds.to_string(), "--from", &args.from.to_string()]);
     sim.args(args.trace.then_some("--trace"));
     sim.args(json.then_some("--json"));
