@@ -13,8 +13,6 @@ use std::rc::Rc;
 const RUNS: u32 = 200;
 /// Runs before the first sample.
 const WARM: u32 = 100;
-/// Parts of a sample: before each of them the floor is measured anew, so that both see the same noise.
-const PARTS: u32 = 10;
 /// What is synced: about what a commit of the store writes.
 const PAGE: usize = 4 << 10;
 
@@ -47,22 +45,21 @@ impl Bench {
         })
     }
 
-    /// Seconds of 4 synced appends, 3 round trips and a raw cycle.
+    /// Seconds of 4 synced appends, 3 round trips and a raw cycle, the latter two warmed up.
     fn floor(&mut self) -> Result<f64> {
-        let sync = (0..20).map(|_| self.file.append(PAGE, 1)).collect::<Result<Vec<_>>>()?;
-        let trips = (0..20)
-            .map(|_| Ok(self.tokio.block_on(self.trips.take(1))?.as_secs_f64()))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(4.0 * median(sync) + 3.0 * median(trips) + self.engine.raw_cycle(20)?)
+        let syncs = 4.0 * self.file.append(PAGE, 4)?;
+        self.tokio.block_on(self.trips.take(1))?;
+        let trips = self.tokio.block_on(self.trips.take(3))?.as_secs_f64();
+        self.engine.raw_cycle(1)?;
+        Ok(syncs + trips + self.engine.raw_cycle(1)?)
     }
 
+    /// The floor before each run, so that both see the same noise.
     fn sample(&mut self) -> Result<Sample> {
         let (mut floors, mut values) = (Vec::new(), Vec::new());
-        for _ in 0..PARTS {
+        for _ in 0..RUNS {
             floors.push(self.floor()? * 1e3);
-            for _ in 0..RUNS / PARTS {
-                values.push(self.plane.run()? * 1e3);
-            }
+            values.push(self.plane.run()? * 1e3);
         }
         Ok(Sample {
             value: median(values),
