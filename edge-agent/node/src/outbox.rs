@@ -141,7 +141,7 @@ mod tests {
         outbox.push(item(1), 1, vec![]);
         outbox.push(item(2), 1, vec![blob]);
         outbox.push(item(3), 1, vec![]);
-        assert_eq!(sent(outbox.next_report(at(0))), []);
+        assert!(sent(outbox.next_report(at(0))).is_empty());
         assert_eq!(outbox.uploads(), [blob]);
         assert_eq!(outbox.uploads(), [], "asked for once");
         assert_eq!(sent(outbox.next_report(at(3))), [1]);
