@@ -204,7 +204,11 @@ impl Coordinator {
                         }
                     }
                     // The end is one transaction with the last event: no crash leaves a run that is over and not ended.
-                    let over = if let Event::RunEnded { outcome, .. } = &event { Some(outcome.clone()) } else { None };
+                    let over = if let Event::RunEnded { outcome, .. } = &event {
+                        Some(outcome.clone())
+                    } else {
+                        None
+                    };
                     self.commands.push_back(Command::Commit(Change::Event {
                         run,
                         seq,
