@@ -15,10 +15,20 @@ impl Run {
     ///
     /// # Errors
     /// When the instance does not exist or the attempt never began.
-    pub fn attempt_ended(&mut self, path: Path, attempt: u32, outcome: Outcome, usage: Usage, now: Timestamp) -> Result<Applied, Rejected> {
+    pub fn attempt_ended(
+        &mut self,
+        path: Path,
+        attempt: u32,
+        outcome: Outcome,
+        mut usage: Usage,
+        now: Timestamp,
+    ) -> Result<Applied, Rejected> {
         let instance = self.instance(path)?;
         if instance.state.is_terminal() || instance.attempts != attempt || instance.state == State::Retrying {
             return Ok(Applied::Late);
+        }
+        if let (Some(queued), Some(started)) = (instance.queued_at, instance.started_at) {
+            usage.queued = started.since(queued);
         }
         let epoch = instance.epoch;
         let id = AttemptId {

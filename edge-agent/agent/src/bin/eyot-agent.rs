@@ -212,6 +212,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
             None
         }
     };
+    tokio::spawn(keep_certificate(Arc::clone(&identity), data.to_owned()));
     let (load, load_seen) = watch::channel(Load::default());
     let dialer = Dialer::new(
         Arc::clone(&identity),
@@ -246,6 +247,19 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
     let stopping = Arc::clone(&runtime);
     tokio::task::spawn_blocking(move || stopping.stop()).await?;
     Ok(())
+}
+
+/// Writes each renewed certificate down, so that a restart does not begin with one that ran out.
+async fn keep_certificate(identity: Arc<Identity>, data: PathBuf) {
+    let mut renewed = identity.watch();
+    while renewed.changed().await.is_ok() {
+        let (identity, data) = (Arc::clone(&identity), data.clone());
+        match tokio::task::spawn_blocking(move || identity.save(&data)).await {
+            Ok(Ok(())) => tracing::info!("renewed certificate is on disk"),
+            Ok(Err(error)) => tracing::error!(%error, "renewed certificate could not be written down"),
+            Err(error) => tracing::error!(%error, "renewed certificate could not be written down"),
+        }
+    }
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long an attempt waits for blobs while there is no way to get them, before it counts as failed (and is retried by
-/// its policy). The link's own back-off goes on meanwhile.
+/// How long an attempt waits for a blob that the connected control plane does not give, before it counts as failed (and is
+/// retried by its policy). While there is no link it waits, however long that takes.
 const BLOB_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Runtime {
@@ -115,8 +115,8 @@ impl Runtime {
     }
 
     async fn fetch(&self, digest: Digest, cancel: &CancelToken) -> Result<(), Outcome> {
-        let deadline = Instant::now() + BLOB_PATIENCE;
-        let mut last = String::from("the agent is not connected");
+        let mut deadline = Instant::now() + BLOB_PATIENCE;
+        let mut last = String::new();
         let mut links = self.link.subscribe();
         while !self.blobs.contains(&digest) {
             if cancel.is_cancelled() {
@@ -127,11 +127,12 @@ impl Runtime {
                 return Err(Outcome::Failed(Failure::new(FailureKind::BlobUnavailable, message)));
             }
             let link: Option<AgentLink> = links.borrow_and_update().clone();
-            if let Some(link) = link {
-                match eyot_link::fetch(&link, digest, &self.blobs, |_, _| {}).await {
+            match link {
+                Some(link) => match eyot_link::fetch(&link, digest, &self.blobs, |_, _| {}).await {
                     Ok(_) => continue,
                     Err(error) => last = error.to_string(),
-                }
+                },
+                None => deadline = Instant::now() + BLOB_PATIENCE,
             }
             // A new link is worth another try at once.
             let _ = tokio::time::timeout(Duration::from_millis(250), links.changed()).await;

@@ -60,6 +60,12 @@ impl Reader<'_, '_> {
         let Some(fields) = self.fields(node, &ON_DISCONNECT, entry.place) else {
             return (policy, None);
         };
+        self.report.warning(
+            entry.place,
+            code::NOT_SUPPORTED_YET,
+            "`onDisconnect` is kept with the workflow and has no effect yet",
+            "a fragment whose agent is out of contact waits for it; an operator can cancel the run",
+        );
         let pause = fields.get("pauseAfter");
         let reassign = fields.entry("reassignAfter");
         policy.pause_after = pause.and_then(|n| self.positive_duration(n));
