@@ -127,8 +127,11 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(required_unless_present = "schema", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// Print the JSON Schema of workflows, for editors, and check nothing
+    #[arg(long)]
+    pub(crate) schema: bool,
     /// Do not ask the control plane, even if it can be reached
     #[arg(long)]
     pub(crate) offline: bool,

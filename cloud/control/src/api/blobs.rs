@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 
 /// A client that sends or takes nothing for so long is sent away.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Most bytes of a refused upload that are read and thrown away.
+const DRAINED: usize = 16 << 20;
 /// Bytes read from the disk at once.
 const CHUNK: u64 = 256 << 10;
 /// Chunks between network and disk.
@@ -34,6 +36,7 @@ pub(super) async fn upload(State(app): State<App>, request: Request) -> Result<J
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
+        drain(request.into_body()).await;
         return Err(too_large(limit));
     }
     let (chunks, mut coming) = mpsc::channel::<Bytes>(AHEAD);
@@ -95,6 +98,22 @@ pub(super) async fn upload(State(app): State<App>, request: Request) -> Result<J
     Ok(Json(Uploaded {
         blob: stored.reference(BlobForm::Raw),
     }))
+}
+
+/// Takes the rest of a body that is refused, as far as that is little: a client that is cut off while it sends sees a
+/// broken connection and not the answer.
+async fn drain(body: Body) {
+    let mut left = DRAINED;
+    let mut body = body.into_data_stream();
+    let rest = async {
+        while let Some(Ok(chunk)) = body.next().await
+            && left > chunk.len()
+        {
+            left -= chunk.len();
+        }
+    };
+    // Whoever sends slower than that has been told enough.
+    let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
 }
 
 fn too_large(limit: u64) -> Error {

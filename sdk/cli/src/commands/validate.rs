@@ -29,6 +29,9 @@ impl Checked {
 
 /// Checks each file by its text and, where there is a control plane, against its registry.
 pub(crate) async fn validate(to: &Connection, args: ValidateArgs, output: Output) -> Outcome {
+    if args.schema {
+        return output.text(format!("{:#}\n", eyot_spec::json_schema()));
+    }
     let client = if args.offline { None } else { reach(to, &output).await? };
     let mut all = Vec::new();
     for path in &args.files {
