@@ -99,19 +99,19 @@ pub(crate) fn collect(
     for (name, givens) in given {
         inputs.insert(name.to_owned(), one_input(name, &givens, types.and_then(|t| t.get(name)).copied())?);
     }
-    if let Some(types) = types {
-        if let Some(name) = inputs.keys().find(|name| !types.contains_key(*name)) {
-            let known: Vec<&str> = types.keys().map(String::as_str).collect();
-            let fault = Fault::new(
-                Exit::Invalid,
-                "input.unknown",
-                anyhow::anyhow!("the workflow has no input `{name}`"),
-            );
-            return Err(fault.help(match known.as_slice() {
-                [] => "it takes no inputs".to_owned(),
-                known => format!("its inputs are {}", known.join(", ")),
-            }));
-        }
+    if let Some(types) = types
+        && let Some(name) = inputs.keys().find(|name| !types.contains_key(*name))
+    {
+        let known: Vec<&str> = types.keys().map(String::as_str).collect();
+        let fault = Fault::new(
+            Exit::Invalid,
+            "input.unknown",
+            anyhow::anyhow!("the workflow has no input `{name}`"),
+        );
+        return Err(fault.help(match known.as_slice() {
+            [] => "it takes no inputs".to_owned(),
+            known => format!("its inputs are {}", known.join(", ")),
+        }));
     }
     Ok(inputs)
 }

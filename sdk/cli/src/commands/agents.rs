@@ -20,7 +20,7 @@ pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Outp
             }
             output.show(&agents, |agents, paint| list(agents.as_slice(), paint))
         }
-        AgentsCommand::Show { agent } => output.show(&client.agent(&agent).await?, |agent, paint| one(agent, paint)),
+        AgentsCommand::Show { agent } => output.show(&client.agent(&agent).await?, one),
         AgentsCommand::Invite { name, valid_for } => {
             let invitation = client.invite(&InviteRequest { name, valid_for }).await?;
             invite(&invitation, output)
