@@ -286,9 +286,9 @@ fn new_entry(submission: Submission) -> Result<Entry, GraphError> {
     })
 }
 
-/// Starts are for show; everything else is needed to decide.
+/// Starts and stops of attempts are for show; everything else is needed to decide.
 fn is_fact(event: &Event) -> bool {
-    !matches!(event, Event::Started { .. })
+    !matches!(event, Event::Started { .. } | Event::Yielded { .. })
 }
 
 /// Fragments that wait for `task` and do not own it.

@@ -114,6 +114,11 @@ impl Board {
             row.expected = event.count;
             return Weight::Detail;
         }
+        if event.kind == "rewound" {
+            // It begins from nothing.
+            row.instances.clear();
+            row.expected = None;
+        }
         let instance = row.instances.entry(event.item).or_default();
         let state = event.state.or_else(|| state_of_kind(&event.kind));
         if let Some(agent) = &event.agent {

@@ -2,7 +2,7 @@
 
 use crate::instance::{Instance, Items};
 use crate::run::Run;
-use eyot_model::{Event, Failure, FailureKind, ItemFailure, Outcome, Path, State, TaskIx, Timestamp, Value};
+use eyot_model::{Event, Failure, FailureKind, ItemFailure, Outcome, Path, Resolution, State, TaskIx, Timestamp, Value};
 use std::sync::Arc;
 
 /// What an event meant.
@@ -60,6 +60,9 @@ impl Run {
     }
 
     pub(crate) fn apply(&mut self, event: &Event) -> Result<Applied, Rejected> {
+        if self.is_past(event) {
+            return Ok(Applied::Known);
+        }
         match event {
             Event::Started { path, attempt, epoch, at } => {
                 let instance = self.instance(*path)?;
@@ -91,7 +94,7 @@ impl Run {
                 if instance.state.is_terminal() {
                     return Ok(same_end(instance, *attempt, outcome));
                 }
-                if instance.attempts > *attempt || (instance.attempts == *attempt && instance.due.is_some()) {
+                if instance.attempts > *attempt || (instance.attempts == *attempt && instance.state != State::Running) {
                     return Ok(Applied::Known);
                 }
                 let state = match (outcome, retry_at) {
@@ -99,6 +102,7 @@ impl Run {
                     (Outcome::Succeeded(_), None) => State::Succeeded,
                     (Outcome::Cancelled, None) => State::Cancelled,
                     (Outcome::Failed(f), None) if f.kind == FailureKind::Timeout => State::TimedOut,
+                    (Outcome::Failed(f), None) if self.graph.workflow.waits_for_operator(path.task, f) => State::Waiting,
                     (Outcome::Failed(_), None) => State::Failed,
                 };
                 if instance.state != State::Running {
@@ -110,6 +114,7 @@ impl Run {
                 instance.epoch = *epoch;
                 instance.usage = *usage;
                 instance.due = *retry_at;
+                instance.yielding = false;
                 match outcome {
                     Outcome::Succeeded(outputs) => {
                         instance.outputs = Some(Arc::new(Value::Map(outputs.clone())));
@@ -129,7 +134,21 @@ impl Run {
             }
             Event::UpstreamFailed { path, at, .. } => self.end_without_attempt(*path, State::UpstreamFailed, *at, |_| {}),
             Event::Cancelled { path, at } => self.end_without_attempt(*path, State::Cancelled, *at, |_| {}),
-            Event::Expanded { task, count, at } => self.expand(*task, *count, *at),
+            Event::Expanded {
+                task,
+                generation,
+                count,
+                at,
+            } => self.expand(*task, *generation, *count, *at),
+            Event::Yielded { path, attempt, epoch, at } => self.yielded(*path, *attempt, *epoch, *at),
+            Event::Resolved {
+                path,
+                attempt,
+                resolution,
+                by,
+                at,
+            } => self.resolved(*path, *attempt, resolution, by, *at),
+            Event::Rewound { task, generation, .. } => self.rewound(*task, *generation),
             Event::CancelRequested { by, .. } => {
                 if self.cancelled.is_some() || self.outcome.is_some() {
                     return Ok(Applied::Known);
@@ -149,8 +168,85 @@ impl Run {
         }
     }
 
-    fn expand(&mut self, task: TaskIx, count: u32, at: Timestamp) -> Result<Applied, Rejected> {
-        let path = Path::task(task);
+    /// Whether the event is about an earlier generation of its task: news of the past, which change nothing.
+    fn is_past(&self, event: &Event) -> bool {
+        let generation = match event {
+            Event::Started { path, .. }
+            | Event::Ended { path, .. }
+            | Event::Failed { path, .. }
+            | Event::Skipped { path, .. }
+            | Event::UpstreamFailed { path, .. }
+            | Event::Cancelled { path, .. }
+            | Event::Yielded { path, .. }
+            | Event::Resolved { path, .. } => path.generation,
+            Event::Expanded { generation, .. } | Event::Rewound { generation, .. } => *generation,
+            Event::CancelRequested { .. } | Event::RunEnded { .. } => return false,
+        };
+        let entry = event.task().and_then(|task| self.tasks.get(task.index()));
+        entry.is_some_and(|entry| generation < entry.generation)
+    }
+
+    /// The attempt gave its place back: it is as if it had not been begun, but for its number, which is never used twice.
+    fn yielded(&mut self, path: Path, attempt: u32, epoch: eyot_model::Epoch, at: Timestamp) -> Result<Applied, Rejected> {
+        let instance = self.instance(path)?;
+        let running = instance.state == State::Running;
+        if instance.state.is_terminal() || instance.attempts > attempt || (instance.attempts == attempt && !running) {
+            return Ok(Applied::Known);
+        }
+        if !running {
+            self.move_to(path, State::Running)?;
+        }
+        self.move_to(path, State::Queued)?;
+        let instance = self.instance_mut(path)?;
+        instance.attempts = attempt;
+        instance.epoch = epoch;
+        instance.yielded += 1;
+        instance.yielding = false;
+        instance.queued_at = Some(at);
+        self.settle(path, at);
+        Ok(Applied::New)
+    }
+
+    fn resolved(&mut self, path: Path, attempt: u32, resolution: &Resolution, by: &str, at: Timestamp) -> Result<Applied, Rejected> {
+        let instance = self.instance(path)?;
+        if instance.unknown_attempt() != Some(attempt) {
+            // It was resolved before, or has gone on since.
+            let known = instance.attempts >= attempt;
+            return if known {
+                Ok(Applied::Known)
+            } else {
+                Err(Rejected::Illegal {
+                    path,
+                    from: instance.state,
+                    to: State::Queued,
+                })
+            };
+        }
+        let state = match resolution {
+            Resolution::Succeeded(_) => State::Succeeded,
+            Resolution::Failed => State::Failed,
+            Resolution::Retry => State::Queued,
+        };
+        self.move_to(path, state)?;
+        let instance = self.instance_mut(path)?;
+        match resolution {
+            Resolution::Succeeded(outputs) => {
+                instance.outputs = Some(Arc::new(Value::Map(outputs.clone())));
+                instance.failure = None;
+            }
+            Resolution::Failed => {
+                if let Some(failure) = &mut instance.failure {
+                    failure.message = format!("{}; {by} said that it failed", failure.message);
+                }
+            }
+            Resolution::Retry => instance.queued_at = Some(at),
+        }
+        self.settle(path, at);
+        Ok(Applied::New)
+    }
+
+    fn expand(&mut self, task: TaskIx, generation: u32, count: u32, at: Timestamp) -> Result<Applied, Rejected> {
+        let path = Path::task(task).of_generation(generation);
         let state = self.instance(path)?.state;
         if count > Self::ITEM_LIMIT {
             return Err(Rejected::TooManyItems(u64::from(count)));
@@ -202,7 +298,7 @@ impl Run {
 
     /// Changes a state as the table of legal transitions allows. A peer does not tell when its tasks are queued, so that
     /// step is taken in passing.
-    fn move_to(&mut self, path: Path, to: State) -> Result<(), Rejected> {
+    pub(crate) fn move_to(&mut self, path: Path, to: State) -> Result<(), Rejected> {
         let instance = self.instance_mut(path)?;
         let from = instance.state;
         let legal = from.can_become(to)
@@ -301,7 +397,7 @@ impl Run {
             if state.is_failure() && entry.culprit.is_none() {
                 entry.culprit = Some(task);
             }
-            if self.owned[dependent.index()].is_some() && entry.own.state == State::Pending {
+            if self.owned[dependent.index()].is_some() && (entry.own.state == State::Pending || entry.stale) {
                 self.undecided.push_back(*dependent);
             }
         }
@@ -311,15 +407,16 @@ impl Run {
         let entry = self.tasks.get(path.task.index()).ok_or(Rejected::UnknownTask(path.task))?;
         entry
             .instance(path.item)
-            .filter(|_| path.generation == 0)
+            .filter(|_| path.generation == entry.generation)
             .ok_or(Rejected::UnknownInstance(path))
     }
 
     pub(crate) fn instance_mut(&mut self, path: Path) -> Result<&mut Instance, Rejected> {
         let entry = self.tasks.get_mut(path.task.index()).ok_or(Rejected::UnknownTask(path.task))?;
+        let current = path.generation == entry.generation;
         entry
             .instance_mut(path.item)
-            .filter(|_| path.generation == 0)
+            .filter(|_| current)
             .ok_or(Rejected::UnknownInstance(path))
     }
 }

@@ -23,14 +23,25 @@ impl Run {
         mut usage: Usage,
         now: Timestamp,
     ) -> Result<Applied, Rejected> {
+        let owned = self.owner_epoch(path.task).is_some();
         let instance = self.instance(path)?;
-        if instance.state.is_terminal() || instance.attempts != attempt || instance.state == State::Retrying {
+        // What was given away meanwhile is not decided here any more.
+        if !owned || instance.attempts != attempt || instance.state != State::Running {
             return Ok(Applied::Late);
         }
         if let (Some(queued), Some(started)) = (instance.queued_at, instance.started_at) {
             usage.queued = started.since(queued);
         }
         let epoch = instance.epoch;
+        if instance.yielding && outcome == Outcome::Cancelled && self.cancelled.is_none() {
+            let yielded = Event::Yielded {
+                path,
+                attempt,
+                epoch,
+                at: now,
+            };
+            return self.handle_event(yielded, now);
+        }
         let id = AttemptId {
             run: self.id,
             path,
@@ -57,7 +68,8 @@ impl Run {
 
     fn after_failure(&self, id: &AttemptId, failure: Failure, now: Timestamp) -> (Outcome, Option<Timestamp>) {
         let task = self.graph.workflow.task(id.path.task);
-        match retry::delay(&task.retry, self.graph.node(id.path.task).retry_when.as_ref(), id, &failure) {
+        let tries = self.instance(id.path).map_or(id.attempt, crate::Instance::tries);
+        match retry::delay(&task.retry, self.graph.node(id.path.task).retry_when.as_ref(), id, tries, &failure) {
             Ok(delay) => (Outcome::Failed(failure), delay.map(|d| now.after(d))),
             Err(error) => {
                 let mut failure = failure;
@@ -72,7 +84,8 @@ impl Run {
     pub fn admit(&mut self, path: Path, now: Timestamp) -> Option<Admitted> {
         let epoch = self.owner_epoch(path.task)?;
         let instance = self.instance(path).ok()?;
-        if instance.state != State::Queued || !instance.issued {
+        let entry = &self.tasks[path.task.index()];
+        if instance.state != State::Queued || !instance.issued || entry.held || entry.stale {
             return None;
         }
         let (attempt, queued_at) = (instance.attempts + 1, instance.queued_at);
@@ -144,7 +157,11 @@ impl Run {
             match timer {
                 Timer::Retry(path) => self.queue_again(path, now),
                 Timer::QueueTimeout(path) => {
-                    if self.instance(path).is_ok_and(|i| i.state == State::Queued) {
+                    let entry = &self.tasks[path.task.index()];
+                    if entry.held || entry.stale {
+                        // It does not wait for admission: the time begins anew.
+                        self.watch_queue(path, now);
+                    } else if self.instance(path).is_ok_and(|i| i.state == State::Queued) {
                         let failure = Failure::new(FailureKind::Deadline, "waited for admission longer than `queueTimeout`");
                         self.decided(Event::Failed { path, failure, at: now });
                     }
@@ -178,10 +195,10 @@ impl Run {
             match &self.tasks[index].items {
                 Some(items) if !items.instances.is_empty() => {
                     for item in 0..u32::try_from(items.instances.len()).unwrap_or(u32::MAX) {
-                        self.stop(Path::item(task, item), now);
+                        self.stop(self.item_path(task, item), now);
                     }
                 }
-                _ => self.stop(Path::task(task), now),
+                _ => self.stop(self.path(task), now),
             }
         }
     }
@@ -209,10 +226,16 @@ impl Run {
 
     fn decide(&mut self, task: TaskIx, now: Timestamp) {
         let entry = &self.tasks[task.index()];
-        if entry.own.state != State::Pending || self.owned[task.index()].is_none() {
+        if self.owned[task.index()].is_none() {
             return;
         }
-        let path = Path::task(task);
+        if entry.stale {
+            return self.take_up(task, now);
+        }
+        if entry.own.state != State::Pending {
+            return;
+        }
+        let path = self.path(task);
         let event = match verdict(self.graph.workflow.task(task).trigger_rule, &entry.upstream) {
             Verdict::Wait => return,
             Verdict::Skip => Event::Skipped {
@@ -274,7 +297,13 @@ impl Run {
 
     fn expand_owned(&mut self, task: TaskIx, list: Vec<Value>, now: Timestamp) {
         let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
-        self.decided(Event::Expanded { task, count, at: now });
+        let generation = self.tasks[task.index()].generation;
+        self.decided(Event::Expanded {
+            task,
+            generation,
+            count,
+            at: now,
+        });
         if let Some(items) = &mut self.tasks[task.index()].items {
             items.values = Some(Arc::new(list));
             items.backlog = (0..count).collect();
@@ -292,13 +321,14 @@ impl Run {
             .as_ref()
             .and_then(|e| e.max_parallel)
             .unwrap_or(u32::MAX);
-        let Some(items) = &mut self.tasks[task.index()].items else { return };
+        let entry = &mut self.tasks[task.index()];
+        let Some(items) = &mut entry.items else { return };
         while items.issued < limit
             && let Some(item) = items.backlog.pop_front()
         {
             if items.instances[item as usize].state == State::Queued {
                 items.issued += 1;
-                self.ready.push_back(Path::item(task, item));
+                self.ready.push_back(Path::item(task, item).of_generation(entry.generation));
             }
         }
     }
@@ -306,7 +336,6 @@ impl Run {
     fn queue(&mut self, path: Path, now: Timestamp) {
         let Ok(instance) = self.instance_mut(path) else { return };
         instance.state = State::Queued;
-        instance.queued_at = Some(now);
         self.ready.push_back(path);
         self.watch_queue(path, now);
     }
@@ -317,8 +346,12 @@ impl Run {
             return;
         }
         instance.state = State::Queued;
-        instance.queued_at = Some(now);
         instance.due = None;
+        self.requeue(path, now);
+    }
+
+    /// Puts an instance that is Queued again among the ready ones.
+    pub(crate) fn requeue(&mut self, path: Path, now: Timestamp) {
         if let Some(item) = path.item {
             if let Some(items) = &mut self.tasks[path.task.index()].items {
                 items.backlog.push_front(item);
@@ -330,7 +363,10 @@ impl Run {
         self.watch_queue(path, now);
     }
 
-    fn watch_queue(&mut self, path: Path, now: Timestamp) {
+    /// The wait for admission begins.
+    pub(crate) fn watch_queue(&mut self, path: Path, now: Timestamp) {
+        let Ok(instance) = self.instance_mut(path) else { return };
+        instance.queued_at = Some(now);
         if let Some(limit) = self.graph.workflow.task(path.task).queue_timeout {
             self.timers.insert((now.after(limit), Timer::QueueTimeout(path)));
         }
@@ -342,6 +378,11 @@ impl Run {
         while self.issued < limit
             && let Some(path) = self.ready.pop_front()
         {
+            let entry = &self.tasks[path.task.index()];
+            if entry.held || entry.stale {
+                self.parked.push_back(path);
+                continue;
+            }
             let Ok(instance) = self.instance_mut(path) else { continue };
             if instance.state == State::Queued && !instance.issued {
                 instance.issued = true;
@@ -367,8 +408,14 @@ impl Run {
             | Event::Failed { path, .. }
             | Event::Skipped { path, .. }
             | Event::UpstreamFailed { path, .. }
-            | Event::Cancelled { path, .. } => Some(*path),
-            Event::Started { .. } | Event::Expanded { .. } | Event::CancelRequested { .. } | Event::RunEnded { .. } => None,
+            | Event::Cancelled { path, .. }
+            | Event::Yielded { path, .. }
+            | Event::Resolved { path, .. } => Some(*path),
+            Event::Started { .. }
+            | Event::Expanded { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunEnded { .. }
+            | Event::Rewound { .. } => None,
         };
         self.append(event);
         if let Some(path) = left {
@@ -383,8 +430,12 @@ impl Run {
         if self.owned[path.task.index()].is_none() {
             return;
         }
-        if let (State::Retrying, Some(due)) = (state, due) {
-            self.timers.insert((due, Timer::Retry(path)));
+        match (state, due) {
+            (State::Retrying, Some(due)) => drop(self.timers.insert((due, Timer::Retry(path)))),
+            (State::Queued, _) => self.requeue(path, now),
+            // Nobody waits for what became of a task of a run that stops.
+            (State::Waiting, _) if self.cancelled.is_some() => self.decided(Event::Cancelled { path, at: now }),
+            _ => {}
         }
         if path.item.is_some() {
             self.feed_items(path.task);

@@ -133,6 +133,20 @@ impl Graph {
             .collect()
     }
 
+    /// Tasks whose results the expressions of `task` name.
+    #[must_use]
+    pub fn reads(&self, task: TaskIx) -> BTreeSet<TaskIx> {
+        let node = self.node(task);
+        let templates = node.with.iter().map(|(_, template)| template).chain(&node.items);
+        let references = templates
+            .flat_map(CompiledTemplate::references)
+            .chain(node.when.iter().flat_map(Program::references));
+        references
+            .filter(|r| r.path.first().is_some_and(|root| root == "tasks"))
+            .filter_map(|r| self.by_name.get(r.path.get(1)?).copied())
+            .collect()
+    }
+
     fn check_acyclic(&self) -> Result<(), GraphError> {
         let mut unmet: Vec<usize> = self.workflow.tasks.iter().map(|t| t.needs.len()).collect();
         let mut free: Vec<usize> = (0..unmet.len()).filter(|&i| unmet[i] == 0).collect();

@@ -9,8 +9,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Instance {
     pub state: State,
-    /// Attempts begun so far.
+    /// Attempts begun so far: the number of the latest one.
     pub attempts: u32,
+    /// How many of them were stopped on purpose and do not count against the task's policy.
+    pub yielded: u32,
     pub epoch: Epoch,
     /// When it became ready, where this engine saw that.
     pub queued_at: Option<Timestamp>,
@@ -27,6 +29,26 @@ pub struct Instance {
     pub skipped: Option<SkipReason>,
     /// Handed out as ready (or running), so it counts against the limits of parallel work.
     pub(crate) issued: bool,
+    /// The running attempt was asked to stop and to give its place back.
+    pub(crate) yielding: bool,
+}
+
+impl Instance {
+    /// Attempts that count against the task's policy.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        self.attempts.saturating_sub(self.yielded)
+    }
+
+    /// The attempt whose end nobody knows, while an operator has to say what became of it.
+    #[must_use]
+    pub fn unknown_attempt(&self) -> Option<u32> {
+        let unknown = self
+            .failure
+            .as_ref()
+            .is_some_and(|f| f.kind == eyot_model::FailureKind::OutcomeUnknown);
+        (self.state == State::Waiting && unknown).then_some(self.attempts)
+    }
 }
 
 /// A task of the graph.
@@ -35,7 +57,13 @@ pub struct TaskEntry {
     /// For a `forEach`: its state is Waiting while items run, and its outputs are a list aligned by index.
     pub own: Instance,
     pub items: Option<Box<Items>>,
+    /// How often the task was begun anew because what it gave was lost.
+    pub generation: u32,
     pub(crate) upstream: Upstream,
+    /// Nothing of it is handed out by its owner's wish.
+    pub(crate) held: bool,
+    /// It had begun, and a task before it runs anew: nothing of it is handed out until that has ended.
+    pub(crate) stale: bool,
     /// The first task before it that failed.
     pub(crate) culprit: Option<eyot_model::TaskIx>,
 }

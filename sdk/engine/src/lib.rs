@@ -15,14 +15,20 @@ mod decide;
 mod ending;
 mod graph;
 mod instance;
+mod resolve;
 mod resume;
 mod retry;
+mod rewind;
 mod rule;
 mod run;
 mod scope;
+#[cfg(test)]
+mod tests;
+mod yielding;
 
 pub use apply::{Applied, Rejected};
 pub use graph::{Graph, GraphError};
 pub use instance::{Instance, Items, TaskEntry};
+pub use resolve::NotWaiting;
 pub use rule::{Upstream, Verdict, verdict};
 pub use run::{Admitted, Command, Run};

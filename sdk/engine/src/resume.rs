@@ -21,7 +21,10 @@ impl Run {
         for task in tasks {
             if self.owner_epoch(task).is_some() {
                 self.resume_items(task, now);
-                self.resume_instance(Path::task(task), now);
+                self.resume_instance(self.path(task), now);
+                if self.tasks[task.index()].stale {
+                    self.undecided.push_back(task);
+                }
             }
         }
         if self.cancelled.is_some() && self.outcome.is_none() {
@@ -37,13 +40,15 @@ impl Run {
         if self.tasks[task.index()].own.state.is_terminal() {
             return;
         }
-        let list = self.item_list(task).ok().filter(|list| list.len() == count);
-        let known = list.is_some();
+        // While a task before it runs anew, the list cannot be had; nothing is handed out before it can.
+        let stale = self.tasks[task.index()].stale;
+        let list = self.item_list(task).ok().filter(|list| !stale && list.len() == count);
+        let known = stale || list.is_some();
         if let Some(items) = &mut self.tasks[task.index()].items {
             items.values = list.map(Arc::new);
         }
         for item in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-            let path = Path::item(task, item);
+            let path = self.item_path(task, item);
             if !known {
                 // The list is a function of committed facts; a different one means that they were lost.
                 let failure = Failure::new(FailureKind::StateLost, "the list of items cannot be had again from what is known");
@@ -81,6 +86,8 @@ impl Run {
                 // Cannot fail: the instance exists and this attempt runs.
                 let _ = self.attempt_ended(path, attempt, Outcome::Failed(failure), Usage::default(), now);
             }
+            // Items are queued with their task.
+            State::Queued if path.item.is_none() && !instance.issued => self.requeue(path, now),
             State::Queued
             | State::Waiting
             | State::Paused

@@ -4,7 +4,8 @@ use eyot_expr::{EvaluateError, Program, Scope};
 use eyot_model::{AttemptId, Failure, Jitter, Millis, RetryPolicy, Value};
 use std::collections::BTreeMap;
 
-/// How long to wait before the attempt after `id`, or None if there is none.
+/// How long to wait before the attempt after `id`, or None if there is none. `tries` says how many attempts count so far:
+/// those that were stopped on purpose do not.
 ///
 /// # Errors
 /// When the policy's `when` cannot be evaluated.
@@ -12,9 +13,10 @@ pub(crate) fn delay(
     policy: &RetryPolicy,
     when: Option<&Program>,
     id: &AttemptId,
+    tries: u32,
     failure: &Failure,
 ) -> Result<Option<Millis>, EvaluateError> {
-    if id.attempt >= policy.max_attempts {
+    if tries >= policy.max_attempts {
         return Ok(None);
     }
     let wanted = match when {
@@ -22,18 +24,18 @@ pub(crate) fn delay(
         Some(program) => {
             let mut scope = Scope::new();
             scope.bind("error", error_value(failure));
-            scope.bind("attempt", Value::Int(i64::from(id.attempt)));
+            scope.bind("attempt", Value::Int(i64::from(tries)));
             program.evaluate_bool(&scope)?
         }
     };
-    Ok(wanted.then(|| interval(policy, id)))
+    Ok(wanted.then(|| interval(policy, id, tries)))
 }
 
 /// Exponential back-off with a cap. The jitter follows from the attempt's identity, so that the same history always
 /// gives the same instant, and different instances spread out ("full jitter": Brooker, AWS Architecture Blog, 2015).
-fn interval(policy: &RetryPolicy, id: &AttemptId) -> Millis {
+fn interval(policy: &RetryPolicy, id: &AttemptId, tries: u32) -> Millis {
     let factor = if policy.factor.is_finite() { policy.factor.max(1.0) } else { 1.0 };
-    let exponent = f64::from(id.attempt.saturating_sub(1));
+    let exponent = f64::from(tries.saturating_sub(1));
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let full = (policy.initial_interval.0 as f64 * factor.powf(exponent)).min(policy.max_interval.0 as f64) as u64;
     match policy.jitter {
@@ -89,7 +91,7 @@ mod tests {
         };
         let failure = Failure::new(FailureKind::Retryable, "busy");
         let waits: Vec<_> = (1..=5)
-            .map(|n| delay(&policy, None, &attempt(n), &failure).unwrap().map(|m| m.0))
+            .map(|n| delay(&policy, None, &attempt(n), n, &failure).unwrap().map(|m| m.0))
             .collect();
         assert_eq!(waits, [Some(10_000), Some(20_000), Some(35_000), Some(35_000), None]);
     }
@@ -101,10 +103,10 @@ mod tests {
             ..RetryPolicy::default()
         };
         let failure = Failure::new(FailureKind::InvalidInput, "not a picture");
-        assert_eq!(delay(&policy, None, &attempt(1), &failure).unwrap(), None);
+        assert_eq!(delay(&policy, None, &attempt(1), 1, &failure).unwrap(), None);
         let when = Program::parse("error.kind == 'invalid-input' && attempt < 2").unwrap();
-        assert!(delay(&policy, Some(&when), &attempt(1), &failure).unwrap().is_some());
-        assert_eq!(delay(&policy, Some(&when), &attempt(2), &failure).unwrap(), None);
+        assert!(delay(&policy, Some(&when), &attempt(1), 1, &failure).unwrap().is_some());
+        assert_eq!(delay(&policy, Some(&when), &attempt(2), 2, &failure).unwrap(), None);
     }
 
     #[test]
@@ -118,6 +120,7 @@ mod tests {
                         path: Path::item(TaskIx(1), i),
                         ..attempt(1)
                     },
+                    1,
                 )
                 .0
             })

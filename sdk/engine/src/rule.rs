@@ -26,7 +26,18 @@ impl Upstream {
         }
     }
 
-    fn done(&self) -> bool {
+    /// Takes one back that had been counted.
+    pub(crate) fn uncount(&mut self, state: State) {
+        match state {
+            State::Succeeded => self.succeeded = self.succeeded.saturating_sub(1),
+            State::Failed | State::TimedOut | State::Cancelled => self.failed = self.failed.saturating_sub(1),
+            State::UpstreamFailed => self.upstream_failed = self.upstream_failed.saturating_sub(1),
+            State::Skipped => self.skipped = self.skipped.saturating_sub(1),
+            State::Pending | State::Queued | State::Running | State::Retrying | State::Waiting | State::Paused | State::Disconnected => {}
+        }
+    }
+
+    pub(crate) fn done(&self) -> bool {
         self.succeeded + self.failed + self.upstream_failed + self.skipped >= self.total
     }
 

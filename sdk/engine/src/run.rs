@@ -53,6 +53,8 @@ pub struct Run {
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) issued: u32,
     pub(crate) ready: VecDeque<Path>,
+    /// Ready ones of tasks of which nothing may be handed out at present.
+    pub(crate) parked: VecDeque<Path>,
     pub(crate) undecided: VecDeque<TaskIx>,
     pub(crate) commands: VecDeque<Command>,
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
@@ -89,6 +91,7 @@ impl Run {
             ended_at: None,
             issued: 0,
             ready: VecDeque::new(),
+            parked: VecDeque::new(),
             undecided: VecDeque::new(),
             commands: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -126,6 +129,7 @@ impl Run {
                 self.owned_open -= 1;
             }
             if let Some(entry) = self.tasks.get_mut(task.index()) {
+                entry.held = false;
                 let mut released = u32::from(std::mem::take(&mut entry.own.issued));
                 if let Some(items) = &mut entry.items {
                     items.backlog.clear();
@@ -140,6 +144,7 @@ impl Run {
             }
         }
         self.ready.retain(|path| !gone.contains(&path.task));
+        self.parked.retain(|path| !gone.contains(&path.task));
         self.timers.retain(|(_, timer)| match timer {
             Timer::Retry(path) | Timer::QueueTimeout(path) => !gone.contains(&path.task),
             Timer::Deadline => true,
@@ -199,6 +204,21 @@ impl Run {
     #[must_use]
     pub fn cancel_requested_by(&self) -> Option<&str> {
         self.cancelled.as_deref()
+    }
+
+    /// The task itself as an instance, in its present generation.
+    #[must_use]
+    pub fn path(&self, task: TaskIx) -> Path {
+        Path::task(task).of_generation(self.tasks.get(task.index()).map_or(0, |entry| entry.generation))
+    }
+
+    /// One item of a task, in its present generation.
+    #[must_use]
+    pub fn item_path(&self, task: TaskIx, item: u32) -> Path {
+        Path {
+            item: Some(item),
+            ..self.path(task)
+        }
     }
 
     /// Whether every task that is owned here has ended.

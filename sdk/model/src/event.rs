@@ -30,14 +30,38 @@ pub enum Event {
     Skipped { path: Path, reason: SkipReason, at: Timestamp },
     /// The instance never runs because `cause` failed.
     UpstreamFailed { path: Path, cause: TaskIx, at: Timestamp },
-    /// A `forEach` has `count` items; they are the instances `item 0 .. count`.
-    Expanded { task: TaskIx, count: u32, at: Timestamp },
+    /// A `forEach` has `count` items; they are the instances `item 0 .. count` of this generation.
+    Expanded {
+        task: TaskIx,
+        generation: u32,
+        count: u32,
+        at: Timestamp,
+    },
     /// The instance was cancelled before or while it ran.
     Cancelled { path: Path, at: Timestamp },
     /// Somebody asked for the whole run to stop.
     CancelRequested { by: String, at: Timestamp },
     /// The coordinator closed the run.
     RunEnded { outcome: RunOutcome, at: Timestamp },
+    /// A running attempt was stopped on purpose (a pause, a move, an agent that is shut down): the instance is queued
+    /// again, and the attempt does not count against its policy.
+    Yielded {
+        path: Path,
+        attempt: u32,
+        epoch: Epoch,
+        at: Timestamp,
+    },
+    /// An operator ended the wait of an instance whose `attempt` had an end that nobody knows.
+    Resolved {
+        path: Path,
+        attempt: u32,
+        resolution: Resolution,
+        by: String,
+        at: Timestamp,
+    },
+    /// What a task gave was lost with the only device that held it: the task, with all its items, is Pending again under
+    /// a new generation. Decided by the coordinator, when the fragment goes to another agent.
+    Rewound { task: TaskIx, generation: u32, at: Timestamp },
 }
 
 impl Event {
@@ -50,8 +74,10 @@ impl Event {
             | Self::Failed { path, .. }
             | Self::Skipped { path, .. }
             | Self::UpstreamFailed { path, .. }
-            | Self::Cancelled { path, .. } => Some(path.task),
-            Self::Expanded { task, .. } => Some(*task),
+            | Self::Cancelled { path, .. }
+            | Self::Yielded { path, .. }
+            | Self::Resolved { path, .. } => Some(path.task),
+            Self::Expanded { task, .. } | Self::Rewound { task, .. } => Some(*task),
             Self::CancelRequested { .. } | Self::RunEnded { .. } => None,
         }
     }
@@ -67,7 +93,10 @@ impl Event {
             | Self::Expanded { at, .. }
             | Self::Cancelled { at, .. }
             | Self::CancelRequested { at, .. }
-            | Self::RunEnded { at, .. } => *at,
+            | Self::RunEnded { at, .. }
+            | Self::Yielded { at, .. }
+            | Self::Resolved { at, .. }
+            | Self::Rewound { at, .. } => *at,
         }
     }
 }
@@ -78,6 +107,17 @@ pub enum Outcome {
     Succeeded(Outputs),
     Failed(Failure),
     Cancelled,
+}
+
+/// What an operator found out about an attempt whose end nobody knew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Resolution {
+    /// The effect happened, and this is what the task gave.
+    Succeeded(Outputs),
+    /// It did not happen, and is not wanted any more.
+    Failed,
+    /// It did not happen: try again, or doing it twice does no harm.
+    Retry,
 }
 
 /// What an attempt took.

@@ -130,6 +130,12 @@ impl Path {
             generation: 0,
         }
     }
+
+    /// The same instance in another generation.
+    #[must_use]
+    pub fn of_generation(self, generation: u32) -> Self {
+        Self { generation, ..self }
+    }
 }
 
 /// One try of a task instance. `attempt` counts from 1 and goes on over epochs.

@@ -19,7 +19,7 @@ mod value;
 mod workflow;
 
 pub use blob::{BlobForm, BlobRef, Digest, ParseDigestError};
-pub use event::{Event, Outcome, RunOutcome, SkipReason, Usage};
+pub use event::{Event, Outcome, Resolution, RunOutcome, SkipReason, Usage};
 pub use failure::{Failure, FailureKind, Recovery};
 pub use fleet::{AgentProfile, Capacity, LinkState, Load};
 pub use ids::{AgentId, AttemptId, Epoch, FragmentId, ParseIdError, Path, Position, RunId, TaskIx};

@@ -33,6 +33,17 @@ impl Workflow {
         &self.tasks[ix.index()]
     }
 
+    /// Whether an attempt of `task` that ended so that nobody knows how, and is not tried again, leaves its instance waiting
+    /// for an operator: unless a task after it takes care of failures. Everybody who applies events comes to the same.
+    #[must_use]
+    pub fn waits_for_operator(&self, task: TaskIx, failure: &crate::Failure) -> bool {
+        failure.kind == crate::FailureKind::OutcomeUnknown
+            && !self
+                .tasks
+                .iter()
+                .any(|t| t.trigger_rule.accepts_failure() && t.needs.contains(&task))
+    }
+
     #[must_use]
     pub fn find(&self, name: &str) -> Option<TaskIx> {
         self.tasks
@@ -233,6 +244,19 @@ pub enum TriggerRule {
     #[default]
     NoneFailedMinOneSuccess,
     Always,
+}
+
+impl TriggerRule {
+    /// Whether a task with this rule may run because a task before it failed: whoever writes it has thought of failures.
+    #[must_use]
+    pub fn accepts_failure(self) -> bool {
+        match self {
+            Self::AllFailed | Self::AllDone | Self::OneFailed | Self::OneDone | Self::NoneSkipped => true,
+            Self::AllSuccess | Self::AllSkipped | Self::OneSuccess | Self::NoneFailed | Self::NoneFailedMinOneSuccess | Self::Always => {
+                false
+            }
+        }
+    }
 }
 
 /// What one attempt takes.

@@ -5,7 +5,7 @@ use crate::fleet::Fleet;
 use crate::store::{Entry, Error, RunRecord, Store};
 use eyot_engine::{Graph, Instance, Run};
 use eyot_model::api::{FragmentView, RunDetail, RunEvent, RunView, TaskView};
-use eyot_model::{AgentId, Event, Inputs, Outcome, Path, State, TaskIx, Value, Workflow};
+use eyot_model::{AgentId, Event, Inputs, Outcome, Path, Resolution, State, TaskIx, Value, Workflow};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ pub(super) fn detail(
             let path = Path {
                 task: ix,
                 item,
-                generation: 0,
+                generation: entry.generation,
             };
             let agent = ran_on
                 .get(&path)
@@ -135,7 +135,7 @@ fn task(name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentI
         task: name.to_owned(),
         item,
         state: if lost { State::Disconnected } else { instance.state },
-        attempts: instance.attempts,
+        attempts: instance.tries(),
         agent: agent.map(|agent| fleet.name(agent)),
         started_at: instance.started_at,
         ended_at: instance.ended_at,
@@ -175,7 +175,7 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
             let mut view = blank(event.at(), "");
             view.task = event.task().and_then(name);
             view.agent = agent.map(|agent| fleet.name(agent));
-            describe(event, &mut view, name);
+            describe(event, &mut view, workflow, name);
             view
         }
         Entry::Assigned {
@@ -198,7 +198,7 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
     }
 }
 
-fn describe(event: &Event, view: &mut RunEvent, name: impl Fn(TaskIx) -> Option<String>) {
+fn describe(event: &Event, view: &mut RunEvent, workflow: &Workflow, name: impl Fn(TaskIx) -> Option<String>) {
     let mut say = |kind: &str, state: Option<State>, path: Option<&Path>| {
         kind.clone_into(&mut view.kind);
         view.state = state;
@@ -221,6 +221,7 @@ fn describe(event: &Event, view: &mut RunEvent, name: impl Fn(TaskIx) -> Option<
                 (Outcome::Succeeded(_), None) => ("ended", State::Succeeded),
                 (Outcome::Cancelled, None) => ("ended", State::Cancelled),
                 (Outcome::Failed(f), None) if f.kind == eyot_model::FailureKind::Timeout => ("ended", State::TimedOut),
+                (Outcome::Failed(f), None) if workflow.waits_for_operator(path.task, f) => ("waiting", State::Waiting),
                 (Outcome::Failed(_), None) => ("ended", State::Failed),
             };
             say(kind, Some(state), Some(path));
@@ -254,6 +255,32 @@ fn describe(event: &Event, view: &mut RunEvent, name: impl Fn(TaskIx) -> Option<
             say("run-ended", None, None);
             view.run_state = Some(outcome.state);
             view.failure.clone_from(&outcome.failure);
+        }
+        Event::Yielded { path, attempt, .. } => {
+            say("yielded", Some(State::Queued), Some(path));
+            view.attempt = Some(*attempt);
+        }
+        Event::Resolved {
+            path,
+            attempt,
+            resolution,
+            by,
+            ..
+        } => {
+            let (state, word) = match resolution {
+                Resolution::Succeeded(_) => (State::Succeeded, "succeeded"),
+                Resolution::Failed => (State::Failed, "failed"),
+                Resolution::Retry => (State::Queued, "is to be tried again"),
+            };
+            say("resolved", Some(state), Some(path));
+            view.attempt = Some(*attempt);
+            view.message = Some(format!("{by} said that it {word}"));
+        }
+        Event::Rewound { generation, .. } => {
+            say("rewound", Some(State::Pending), None);
+            view.message = Some(format!(
+                "what it gave was lost with its device; it runs again (generation {generation})"
+            ));
         }
     }
 }

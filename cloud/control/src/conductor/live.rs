@@ -2,6 +2,7 @@
 
 use crate::store::NewRun;
 use eyot_coordinator::Submission;
+use eyot_engine::Run;
 use eyot_model::{AgentId, Epoch, Event, FailureKind, FragmentId, Outcome, RunState, State, TaskIx, Workflow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(super) struct Live {
     pub(super) fragments: BTreeMap<FragmentId, (AgentId, Epoch)>,
     pub(super) owner: BTreeMap<TaskIx, FragmentId>,
     counts: Counts,
+    /// The counts cannot be had from the events one by one: they are to be taken from the run anew.
+    pub(super) recount: bool,
 }
 
 /// Task instances by state, from the events alone.
@@ -37,6 +40,7 @@ impl Live {
                 by_state: BTreeMap::new(),
                 total: u32::try_from(submission.workflow.tasks.len()).unwrap_or(u32::MAX),
             },
+            recount: false,
         }
     }
 
@@ -63,6 +67,7 @@ impl Live {
                     (Outcome::Succeeded(_), None) => counts.enter(State::Succeeded),
                     (Outcome::Cancelled, None) => counts.enter(State::Cancelled),
                     (Outcome::Failed(f), None) if f.kind == FailureKind::Timeout => counts.enter(State::TimedOut),
+                    (Outcome::Failed(f), None) if f.kind == FailureKind::OutcomeUnknown => self.recount = true,
                     (Outcome::Failed(_), None) => counts.enter(State::Failed),
                 }
             }
@@ -72,8 +77,30 @@ impl Live {
             Event::Cancelled { .. } => counts.enter(State::Cancelled),
             // The items count, the task itself does not.
             Event::Expanded { count, .. } => counts.total = counts.total.saturating_sub(1).saturating_add(*count),
+            Event::Yielded { .. } => counts.leave(State::Running),
+            Event::Resolved { .. } | Event::Rewound { .. } => self.recount = true,
             Event::CancelRequested { .. } | Event::RunEnded { .. } => {}
         }
+    }
+
+    /// Counts what is there. The run knows every event that was counted, and no other.
+    pub(super) fn recount(&mut self, run: &Run) {
+        self.recount = false;
+        let mut counts = Counts {
+            by_state: BTreeMap::new(),
+            total: 0,
+        };
+        for entry in run.tasks() {
+            let items = entry.items.as_ref().map(|items| items.instances.as_slice());
+            for instance in items.unwrap_or(std::slice::from_ref(&entry.own)) {
+                counts.total = counts.total.saturating_add(1);
+                match instance.state {
+                    State::Pending | State::Queued | State::Retrying => {}
+                    state => counts.enter(state),
+                }
+            }
+        }
+        self.counts = counts;
     }
 
     /// Task instances by state. Queued and Retrying ones count as Pending: what they are is the agent's to know.

@@ -59,7 +59,7 @@ impl Conductor {
                 fragments.push((row.fragment, row.agent, row.epoch, tasks));
             }
             let plan = store.run_plan(run).await?;
-            self.options.board.news(run, live.counts());
+            let recount = live.recount;
             self.live.insert(run, live);
             if let Err(error) = self.coordinator.restore(
                 Stored {
@@ -74,6 +74,12 @@ impl Conductor {
                 tracing::error!(%run, error = %crate::chain(&error), "an unfinished run cannot be taken up");
                 self.live.remove(&run);
                 continue;
+            }
+            if let (Some(live), Some(entry)) = (self.live.get_mut(&run), self.coordinator.entry(run)) {
+                if recount {
+                    live.recount(&entry.run);
+                }
+                self.options.board.news(run, live.counts());
             }
             count += 1;
         }

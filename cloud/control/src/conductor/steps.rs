@@ -24,6 +24,15 @@ impl Conductor {
                 }
             }
         }
+        for (run, live) in self.live.iter_mut().filter(|(_, live)| live.recount) {
+            if let Some(entry) = self.coordinator.entry(*run) {
+                live.recount(&entry.run);
+                step.effects.push(Effect::News {
+                    run: *run,
+                    counts: live.counts(),
+                });
+            }
+        }
     }
 
     fn want(&mut self, change: Wanted, step: &mut Step) {
@@ -245,5 +254,8 @@ fn kind(event: &Event) -> &'static str {
         Event::Cancelled { .. } => "cancelled",
         Event::CancelRequested { .. } => "cancel-requested",
         Event::RunEnded { .. } => "run-ended",
+        Event::Yielded { .. } => "yielded",
+        Event::Resolved { .. } => "resolved",
+        Event::Rewound { .. } => "rewound",
     }
 }
