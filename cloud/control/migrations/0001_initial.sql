@@ -79,6 +79,15 @@ CREATE TABLE fragments (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX fragments_by_agent ON fragments (agent);
 
+-- What task instances that have not ended saved for themselves: the latest of each.
+CREATE TABLE saved_states (
+    run   BLOB NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    path  BLOB NOT NULL,                  -- Path
+    blob  BLOB,                           -- digest, where the state is a blob
+    state BLOB NOT NULL,                  -- SavedState
+    PRIMARY KEY (run, path)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE agents (
     id                   BLOB PRIMARY KEY,
     name                 TEXT NOT NULL UNIQUE,

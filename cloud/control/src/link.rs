@@ -212,6 +212,14 @@ impl Links {
                 epoch,
                 why,
             },
+            ToCloud::Saved { run, fragment, state } => Input::Saved {
+                agent,
+                run,
+                fragment,
+                state,
+            },
+            // Nobody was asked to yield.
+            ToCloud::Yielded { .. } => return Ok(Ok(())),
             ToCloud::Logs(records) => {
                 self.keep_logs(agent, records).await;
                 return Ok(Ok(()));

@@ -102,6 +102,7 @@ fn assignment(run: RunId, entry: &Entry, fragment: FragmentId, owned: &FragmentE
         facts: entry.facts_for(&owned.tasks, &awaits),
         awaits,
         created_at: entry.run.created_at(),
+        saved: entry.saved_for(&owned.tasks),
     }
 }
 

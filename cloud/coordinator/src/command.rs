@@ -1,7 +1,7 @@
 //! What the coordinator wants done.
 
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Plan, Position, RunId, RunOutcome, TaskIx};
-use eyot_wire::ToAgent;
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, Plan, Position, RunId, RunOutcome, TaskIx};
+use eyot_wire::{SavedState, ToAgent};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -37,6 +37,10 @@ pub enum Change {
         epoch: Epoch,
         tasks: Vec<TaskIx>,
     },
+    /// The latest that an instance saved for itself.
+    Saved { run: RunId, state: Box<SavedState> },
+    /// What the instance saved is of no use any more.
+    Unsaved { run: RunId, path: Path },
     /// Everything of the agent's journal up to here is stored.
     Heard { agent: AgentId, through: Position },
     /// The run is over.

@@ -4,7 +4,7 @@ use crate::command::{Change, Command};
 use crate::entry::{Entry, FragmentEntry};
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
 use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, LinkState, Plan, Position, RunId, TaskIx, Timestamp, Workflow};
-use eyot_wire::ToAgent;
+use eyot_wire::{SavedState, ToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct Stored {
     pub fragments: Vec<(FragmentId, AgentId, Epoch, Vec<TaskIx>)>,
     /// In the order of their sequence numbers.
     pub events: Vec<Event>,
+    /// What instances saved for themselves.
+    pub saved: Vec<SavedState>,
 }
 
 #[derive(Default)]
@@ -108,6 +110,7 @@ impl Coordinator {
             let _ = entry.run.replay(event);
         }
         entry.events = stored.events;
+        entry.saved = stored.saved.into_iter().map(|state| (state.path, state)).collect();
         let unplaced = entry.plan.is_none();
         entry.run.resume(now);
         self.runs.insert(run, entry);
@@ -209,12 +212,16 @@ impl Coordinator {
                     } else {
                         None
                     };
+                    let unsaved = entry.forget_saved(&event);
                     self.commands.push_back(Command::Commit(Change::Event {
                         run,
                         seq,
                         event,
                         agent: from,
                     }));
+                    if let Some(path) = unsaved {
+                        self.commands.push_back(Command::Commit(Change::Unsaved { run, path }));
+                    }
                     if let Some(outcome) = over {
                         ended = Some(outcome.clone());
                         self.commands.push_back(Command::Commit(Change::Ended { run, outcome }));
@@ -283,6 +290,7 @@ fn new_entry(submission: Submission) -> Result<Entry, GraphError> {
         waiting_for: None,
         owner: BTreeMap::new(),
         events: Vec::new(),
+        saved: BTreeMap::new(),
     })
 }
 

@@ -1,7 +1,8 @@
 //! A run in the cloud's hands.
 
 use eyot_engine::Run;
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, Plan, TaskIx, Workflow};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, Path, Plan, TaskIx, Workflow};
+use eyot_wire::SavedState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct Entry {
     pub(crate) owner: BTreeMap<TaskIx, FragmentId>,
     /// All events so far, in the order of their sequence numbers: what a new owner has to know.
     pub(crate) events: Vec<Event>,
+    /// What instances that have not ended saved for themselves: the latest of each.
+    pub(crate) saved: BTreeMap<Path, SavedState>,
 }
 
 /// A fragment and its present assignment.

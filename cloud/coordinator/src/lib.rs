@@ -12,7 +12,10 @@ mod coordinator;
 mod entry;
 mod reconcile;
 mod report;
+mod resolve;
+mod saved;
 
 pub use command::{Change, Command};
 pub use coordinator::{Coordinator, Stored, Submission};
 pub use entry::{Entry, FragmentEntry};
+pub use resolve::Unresolvable;

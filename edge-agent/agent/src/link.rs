@@ -68,14 +68,14 @@ pub async fn keep(
             reason = work(&context, &link, &mut events, &mut outbound, &dialer) => reason,
             () = stopped(&mut stop) => {
                 context.runtime.set_link(None);
-                context.runtime.turn(|node, _| node.link_down());
+                context.runtime.turn(|node, now| node.link_down(now));
                 link.shutdown(eyot_wire::CloseCode::Shutdown).await;
                 dialer.shutdown().await;
                 return Ok(());
             }
         };
         context.runtime.set_link(None);
-        context.runtime.turn(|node, _| node.link_down());
+        context.runtime.turn(|node, now| node.link_down(now));
         tracing::warn!(reason = %reason, "link is down; work goes on here");
         if is_final(&reason) {
             return Err(Arc::try_unwrap(reason).unwrap_or(eyot_link::Error::Revoked));
@@ -147,6 +147,16 @@ async fn work(
                 let mut load = runtime.look(eyot_node::Node::load);
                 load.disk_bytes_free = device::disk(&context.data).map_or(0, |(_, free)| free);
                 context.load.send_if_modified(|known| std::mem::replace(known, load) != load);
+                for message in runtime.states_to_send() {
+                    match &message {
+                        ToCloud::Saved { state, .. } if state.blob().is_some() => {
+                            tokio::spawn(send_state(Arc::clone(runtime), link.clone(), message));
+                        }
+                        _ => if let Err(error) = link.send(&message).await {
+                            return Arc::new(error);
+                        }
+                    }
+                }
                 let lines = runtime.logs.take();
                 if !lines.is_empty() && let Err(error) = link.send(&ToCloud::Logs(lines)).await {
                     return Arc::new(error);
@@ -185,6 +195,17 @@ async fn upload(runtime: Arc<Runtime>, link: AgentLink, digest: Digest) {
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(10));
+    }
+}
+
+/// Sends a saved state whose bytes are a blob: after it. One that does not get through is left out: a later one follows.
+async fn send_state(runtime: Arc<Runtime>, link: AgentLink, message: ToCloud) {
+    let ToCloud::Saved { state, .. } = &message else { return };
+    let Some(blob) = state.blob() else { return };
+    match eyot_link::push(&link, blob.digest, &runtime.blobs).await {
+        // An error means that the link is gone, and the next one is told everything anew.
+        Ok(_) => drop(link.send(&message).await),
+        Err(error) => tracing::debug!(digest = %blob.digest, %error, "a saved state does not go up"),
     }
 }
 

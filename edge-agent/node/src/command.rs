@@ -39,4 +39,6 @@ pub struct Start {
     pub timeout: Option<Millis>,
     pub cpu_limit: Option<Millis>,
     pub grants: BTreeSet<Grant>,
+    /// Whether it may begin a second time.
+    pub idempotent: bool,
 }

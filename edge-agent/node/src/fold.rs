@@ -19,7 +19,7 @@ pub enum Write {
     },
 }
 
-/// Key spaces: `r` what a run needs to be rebuilt, in the order of positions; `s` saved states of tasks, latest only;
+/// Key spaces: `r` what a run needs to be rebuilt, in the order of positions; `s` saved states of tasks, the two latest of each instance;
 /// `c` the position that the cloud has committed.
 pub struct Fold;
 
@@ -33,7 +33,11 @@ impl Fold {
         };
         match record {
             Record::Assigned(assignment) | Record::Submitted(assignment) => vec![history(assignment.run)],
-            Record::Own { run, .. } | Record::Fact { run, .. } | Record::Dropped { run, .. } => vec![history(*run)],
+            Record::Own { run, .. }
+            | Record::Fact { run, .. }
+            | Record::Dropped { run, .. }
+            | Record::AtRest { run, .. }
+            | Record::WentOn { run, .. } => vec![history(*run)],
             Record::Committed { .. } => vec![Write::Put {
                 key: b"c".to_vec(),
                 value: bytes.to_vec(),
@@ -48,9 +52,17 @@ impl Fold {
                     },
                 ]
             }
-            Record::Saved { run, path, .. } => vec![Write::Put {
-                key: saved_key(*run, path),
-                value: bytes.to_vec(),
+            Record::Saved { run, state } => {
+                // The two latest: the one before is there if the last one turns out to be unreadable.
+                let mut key = saved_prefix(*run, &state.path);
+                key.push(u8::from(state.serial % 2 == 1));
+                vec![Write::Put {
+                    key,
+                    value: bytes.to_vec(),
+                }]
+            }
+            Record::Unsaved { run, path } => vec![Write::DeletePrefix {
+                prefix: saved_prefix(*run, path),
             }],
         }
     }
@@ -96,7 +108,7 @@ fn history_key(run: RunId, position: Position) -> Key {
     key
 }
 
-fn saved_key(run: RunId, path: &eyot_model::Path) -> Key {
+fn saved_prefix(run: RunId, path: &eyot_model::Path) -> Key {
     let mut key = run_prefix(b's', run);
     key.extend(path.task.0.to_be_bytes());
     key.extend(path.item.map_or(0, |i| u64::from(i) + 1).to_be_bytes());

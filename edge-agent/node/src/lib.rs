@@ -17,6 +17,8 @@ mod node;
 mod outbox;
 mod record;
 mod recover;
+mod saved;
+mod yielding;
 
 pub use command::{Command, Start};
 pub use fold::{Fold, Key, Write};

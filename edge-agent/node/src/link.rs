@@ -11,12 +11,14 @@ impl Node {
     pub fn link_up(&mut self) {
         self.link = Link::Reconciling;
         self.outbox.restart();
+        self.saved.restart();
         let inventory = self.inventory();
         self.commands.push_back(Command::Send(ToCloud::Inventory(inventory)));
     }
 
-    pub fn link_down(&mut self) {
+    pub fn link_down(&mut self, now: Timestamp) {
         self.link = Link::Down;
+        self.call_off_yields(now);
     }
 
     fn inventory(&self) -> Inventory {
@@ -77,11 +79,28 @@ impl Node {
                 }
                 self.flush();
                 self.admit(now);
+                self.press_on();
             }
             ToAgent::Superseded { run, fragment, epoch } => self.superseded(run, fragment, epoch, now),
             ToAgent::Cancel { run } => self.cancelled(run, now),
             ToAgent::Release { run } => self.forget(run),
             ToAgent::Drain(on) => self.draining = on,
+            ToAgent::Resolve {
+                run,
+                path,
+                attempt,
+                resolution,
+                by,
+            } => {
+                if let Some(held) = self.runs.get_mut(&run) {
+                    // What does not wait any more was resolved before, or has gone on: the events tell.
+                    let _ = held.run.resolve(path, attempt, resolution, &by, now);
+                    self.advance(run, now);
+                    self.admit(now);
+                }
+            }
+            ToAgent::Yield { run, fragment, epoch } => self.yield_fragment(run, fragment, epoch, now),
+            ToAgent::GoOn { run, fragment, epoch } => self.go_on(run, fragment, epoch, now),
             ToAgent::Welcome(_) | ToAgent::HeartbeatReply(_) => {}
         }
     }
@@ -120,8 +139,10 @@ impl Node {
                 Err(error) => return self.commands.push_back(refuse(Refusal::Invalid(error.to_string()))),
             },
         }
-        let (facts, tasks) = (assignment.facts.clone(), assignment.tasks.clone());
-        self.append(Record::Assigned(Box::new(assignment)));
+        let (facts, tasks, saved) = (assignment.facts.clone(), assignment.tasks.clone(), assignment.saved.clone());
+        self.yields.remove(run, fragment);
+        let written = self.append(Record::Assigned(Box::new(assignment)));
+        self.take_saved(run, written, &saved);
         self.confirm(run, fragment, epoch);
         if let Some(held) = self.runs.get_mut(&run) {
             for event in &facts {
@@ -155,7 +176,7 @@ impl Node {
 
     fn stands(&mut self, standing: FragmentStanding, now: Timestamp) {
         match standing {
-            FragmentStanding::Keep { .. } => {}
+            FragmentStanding::Keep { run, fragment, epoch } => self.go_on(run, fragment, epoch, now),
             FragmentStanding::Superseded { run, fragment, epoch } => self.superseded(run, fragment, epoch, now),
             FragmentStanding::Cancel { run, .. } => self.cancelled(run, now),
             FragmentStanding::Release { run, .. } => self.forget(run),
@@ -176,6 +197,7 @@ impl Node {
             return;
         }
         held.fragments.remove(&fragment);
+        self.yields.remove(run, fragment);
         let tasks: Vec<TaskIx> = held.fragment_of.iter().filter(|(_, f)| **f == fragment).map(|(t, _)| *t).collect();
         held.fragment_of.retain(|_, f| *f != fragment);
         held.run.disown(tasks.iter().copied());

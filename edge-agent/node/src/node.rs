@@ -5,6 +5,8 @@ use crate::command::{Command, Start};
 use crate::held::Held;
 use crate::outbox::Outbox;
 use crate::record::Record;
+use crate::saved::Saved;
+use crate::yielding::Yields;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
 use eyot_model::{
     AttemptId, BlobRef, Capacity, Digest, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
@@ -34,6 +36,9 @@ pub struct Node {
     pub(crate) draining: bool,
     /// Assignments to acknowledge once they are synced.
     pub(crate) unconfirmed: VecDeque<(Position, ToCloud)>,
+    pub(crate) saved: Saved,
+    /// Fragments that are on their way to another agent.
+    pub(crate) yields: Yields,
     /// Ends of coordinated runs to tell once they are synced.
     pub(crate) finished: VecDeque<(Position, Command)>,
     timers: BTreeMap<RunId, Timestamp>,
@@ -63,6 +68,8 @@ impl Node {
             link: Link::Down,
             draining: false,
             unconfirmed: VecDeque::new(),
+            saved: Saved::default(),
+            yields: Yields::default(),
             finished: VecDeque::new(),
             timers: BTreeMap::new(),
         }
@@ -101,19 +108,7 @@ impl Node {
             self.advance(id.run, now);
         }
         self.admit(now);
-    }
-
-    /// A task saved its state. The position to sync before telling the task so; None if the run is not held any more.
-    pub fn save_checkpoint(&mut self, id: &AttemptId, component: Digest, inputs: Digest, state: Vec<u8>) -> Option<Position> {
-        self.runs.contains_key(&id.run).then(|| {
-            self.append(Record::Saved {
-                run: id.run,
-                path: id.path,
-                component,
-                inputs,
-                state,
-            })
-        })
+        self.press_on();
     }
 
     /// The journal is durable up to `position`.
@@ -136,12 +131,15 @@ impl Node {
             }
         }
         self.flush();
+        self.press_on();
     }
 
     /// A blob that was asked for by [`Command::Upload`] is in the cloud.
     pub fn uploaded(&mut self, digest: Digest) {
         self.outbox.uploaded(digest);
+        self.yields.uploaded(digest);
         self.flush();
+        self.press_on();
     }
 
     /// A run of this agent's own: it owns every task and closes the run itself.
@@ -229,6 +227,7 @@ impl Node {
         let Some(held) = self.runs.get_mut(&run) else { return };
         let mut urgent = false;
         let mut wrote = false;
+        let mut over = Vec::new();
         while let Some(step) = held.run.poll_command() {
             match step {
                 Step::Ready(path) => self.admission.push(run, path),
@@ -242,6 +241,7 @@ impl Node {
                     });
                 }
                 Step::Append(event) => {
+                    over.extend(ended_instance(&held.run, &event));
                     self.last.n += 1;
                     let position = self.last;
                     let standing = event
@@ -282,12 +282,16 @@ impl Node {
                 }
             }
         }
-        match held.run.poll_timeout() {
+        let next = held.run.poll_timeout();
+        let (local, all_ended) = (held.local, held.run.owned_all_ended());
+        match next {
             Some(at) => drop(self.timers.insert(run, at)),
             None => drop(self.timers.remove(&run)),
         }
-        let local = held.local;
-        urgent |= wrote && held.run.owned_all_ended();
+        for path in over {
+            self.drop_saved(run, path);
+        }
+        urgent |= wrote && all_ended;
         if wrote && (urgent || (self.link == Link::Up && !local)) {
             self.commands.push_back(Command::Sync { urgent });
         }
@@ -344,6 +348,7 @@ impl Node {
             timeout: task.timeout,
             cpu_limit: task.cpu_limit,
             grants: task.grants.clone(),
+            idempotent: task.idempotent,
         };
         self.commands.push_back(Command::Start {
             start: Box::new(start),
@@ -368,6 +373,8 @@ impl Node {
         self.timers.remove(&run);
         self.stop_running(|id| id.run == run);
         self.outbox.drop_where(|item| item.run == run);
+        self.saved.forget(run);
+        self.yields.forget(run);
         self.append(Record::Released { run });
         self.commands.push_back(Command::Forget { run });
     }
@@ -428,6 +435,26 @@ fn is_urgent(held: &Held, event: &Event) -> bool {
         }
         _ => false,
     }
+}
+
+/// The instance that the event ended for good, in its present generation.
+fn ended_instance(run: &Run, event: &Event) -> Option<Path> {
+    let path = match event {
+        Event::Ended { path, .. }
+        | Event::Failed { path, .. }
+        | Event::Skipped { path, .. }
+        | Event::UpstreamFailed { path, .. }
+        | Event::Cancelled { path, .. }
+        | Event::Resolved { path, .. } => *path,
+        Event::Started { .. }
+        | Event::Expanded { .. }
+        | Event::CancelRequested { .. }
+        | Event::RunEnded { .. }
+        | Event::Yielded { .. }
+        | Event::Rewound { .. } => return None,
+    };
+    let instance = run.tasks()[path.task.index()].instance(path.item)?;
+    instance.state.is_terminal().then_some(path)
 }
 
 fn exported_blobs(held: &Held, event: &Event) -> Vec<BlobRef> {

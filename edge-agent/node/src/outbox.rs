@@ -43,6 +43,18 @@ impl Outbox {
         self.sent < self.items.len()
     }
 
+    /// Asks for blobs that no report waits for. Gives those that are not known to be in the cloud.
+    pub(crate) fn want(&mut self, blobs: impl IntoIterator<Item = BlobRef>) -> BTreeSet<Digest> {
+        let missing: Vec<BlobRef> = blobs.into_iter().filter(|b| !self.uploaded.contains(&b.digest)).collect();
+        self.wanted.extend(&missing);
+        missing.into_iter().map(|blob| blob.digest).collect()
+    }
+
+    /// Whether everything that `which` holds for was sent over the present link, or is committed.
+    pub(crate) fn all_sent(&self, which: impl Fn(&ReportItem) -> bool) -> bool {
+        !self.items.iter().skip(self.sent).any(|w| which(&w.item))
+    }
+
     /// Blobs that have to be uploaded for what is waiting and are not yet on their way.
     pub(crate) fn uploads(&mut self) -> Vec<BlobRef> {
         let wanted = std::mem::take(&mut self.wanted);

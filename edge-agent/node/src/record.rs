@@ -1,7 +1,7 @@
 //! What an agent writes into its journal.
 
-use eyot_model::{Epoch, Event, FragmentId, Position, RunId};
-use eyot_wire::Assignment;
+use eyot_model::{Epoch, Event, FragmentId, Path, Position, RunId};
+use eyot_wire::{Assignment, SavedState};
 use serde::{Deserialize, Serialize};
 
 /// A record of the journal. Variants are only ever appended.
@@ -26,14 +26,14 @@ pub enum Record {
     Dropped { run: RunId, fragment: FragmentId, epoch: Epoch },
     /// The run is over and nothing of it is needed any more.
     Released { run: RunId },
-    /// State that a task saved for itself. Loads only where both digests are the same.
-    Saved {
-        run: RunId,
-        path: eyot_model::Path,
-        component: eyot_model::Digest,
-        inputs: eyot_model::Digest,
-        state: Vec<u8>,
-    },
+    /// State that a task saved for itself. A blob that it names is synced before.
+    Saved { run: RunId, state: SavedState },
+    /// The instance has ended: what it saved is of no use any more.
+    Unsaved { run: RunId, path: Path },
+    /// The fragment is at rest: the cloud was told, or is about to be, that another agent may have it.
+    AtRest { run: RunId, fragment: FragmentId, epoch: Epoch },
+    /// It was not given away after all.
+    WentOn { run: RunId, fragment: FragmentId },
 }
 
 #[derive(Debug, thiserror::Error)]

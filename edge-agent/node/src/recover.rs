@@ -80,12 +80,21 @@ impl Node {
         let runs: Vec<RunId> = node.runs.keys().copied().collect();
         for run in runs {
             if let Some(held) = node.runs.get_mut(&run) {
+                held.run.hold(node.yields.held_tasks(run, held));
                 held.run.resume(now);
             }
             node.advance(run, now);
         }
         node.admit(now);
         (node, recovery)
+    }
+
+    /// A position that is durable: what was read from the disk is, whatever generation it was written in.
+    fn origin(&self) -> Position {
+        Position {
+            generation: self.last.generation,
+            n: 0,
+        }
     }
 
     fn replay(
@@ -111,6 +120,9 @@ impl Node {
                         let _ = held.run.replay(event);
                     }
                 }
+                self.yields.remove(run, assignment.fragment);
+                let durable = self.origin();
+                self.take_saved(run, durable, &assignment.saved);
             }
             Record::Submitted(assignment) => match hold(&assignment, true) {
                 Ok(held) => drop(self.runs.insert(assignment.run, held)),
@@ -156,13 +168,32 @@ impl Node {
                     held.run.disown(tasks);
                     held.find_exports();
                 }
+                self.yields.remove(run, fragment);
                 unreported.retain(|_, item| !(item.run == run && item.fragment == fragment && item.epoch == epoch));
             }
             Record::Released { run } => {
                 self.runs.remove(&run);
+                self.saved.forget(run);
+                self.yields.forget(run);
                 unreported.retain(|_, item| item.run != run);
             }
-            Record::Saved { .. } => {}
+            Record::Saved { run, state } => {
+                if self.runs.contains_key(&run) {
+                    let durable = self.origin();
+                    self.saved.put(run, durable, state);
+                }
+            }
+            Record::Unsaved { run, path } => drop(self.saved.remove(run, path)),
+            Record::AtRest { run, fragment, epoch } => {
+                if self
+                    .runs
+                    .get(&run)
+                    .is_some_and(|held| held.fragments.get(&fragment) == Some(&epoch))
+                {
+                    self.yields.rested(run, fragment, epoch);
+                }
+            }
+            Record::WentOn { run, fragment } => self.yields.remove(run, fragment),
         }
     }
 }

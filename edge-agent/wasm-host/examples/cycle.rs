@@ -5,7 +5,7 @@
 use eyot_blob::Store;
 use eyot_model::{AttemptId, Digest, Epoch, Inputs, Path, RunId, TaskIx, Value};
 use eyot_wasm_host::{
-    AttemptSpec, BlobAccess, CancelToken, Compiler, Host, HostConfig, Limits, LogLevel, RawInputs, ServiceError, Services,
+    AttemptSpec, BlobAccess, CancelToken, Compiler, Host, HostConfig, Limits, LogLevel, RawInputs, ServiceError, Services, StateLost,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ impl Services for Shell {
     fn save_checkpoint(&self, _state: &[u8]) -> Result<(), ServiceError> {
         Ok(())
     }
-    fn load_checkpoint(&self) -> Option<Vec<u8>> {
-        None
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StateLost> {
+        Ok(None)
     }
     fn inference(&self) -> Option<&eyot_infer::Runtime> {
         None

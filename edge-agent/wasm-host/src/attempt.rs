@@ -214,6 +214,8 @@ fn ended(state: &State, error: &wasmtime::Error) -> Outcome {
     let tail = state.log.tail();
     let (kind, message) = if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         (FailureKind::Agent, "no room for another instance".to_owned())
+    } else if let Some(lost) = error.downcast_ref::<crate::services::StateLost>() {
+        (FailureKind::StateLost, lost.to_string())
     } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         (FailureKind::Trap, format!("the component exited with {}", exit.0))
     } else if format!("{error:#}").contains(TRANSFER_EXCEEDED) {

@@ -4,7 +4,7 @@ use crate::attempt::{self, AttemptEnd, AttemptSpec, Description, RawInputs};
 use crate::cache::Cache;
 use crate::prepared::{Prepared, Runtime};
 use crate::services::{BlobAccess, BlobError, BlobRead, BlobWrite};
-use crate::{CancelToken, Compiler, Error, Limits, LogLevel, ServiceError, Services};
+use crate::{CancelToken, Compiler, Error, Limits, LogLevel, ServiceError, Services, StateLost};
 use eyot_model::{AttemptId, Digest, Failure, Grant, Inputs, Path as TaskPath, RunId, TaskIx};
 use parking_lot::Mutex;
 use std::os::unix::fs::DirBuilderExt;
@@ -234,8 +234,8 @@ impl Services for Nothing {
         Err(ServiceError("a description has no state".to_owned()))
     }
 
-    fn load_checkpoint(&self) -> Option<Vec<u8>> {
-        None
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StateLost> {
+        Ok(None)
     }
 
     fn inference(&self) -> Option<&eyot_infer::Runtime> {

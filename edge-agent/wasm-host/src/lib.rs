@@ -38,4 +38,4 @@ pub use error::Error;
 pub use host::{Host, HostConfig};
 pub use limits::Limits;
 pub use prepared::Prepared;
-pub use services::{BlobAccess, BlobError, BlobRead, BlobWrite, LogLevel, ServiceError, Services};
+pub use services::{BlobAccess, BlobError, BlobRead, BlobWrite, LogLevel, ServiceError, Services, StateLost};

@@ -32,6 +32,11 @@ impl LogLevel {
 #[error("{0}")]
 pub struct ServiceError(pub String);
 
+/// Saved state that the task may not do without is gone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StateLost(pub String);
+
 /// The agent as one attempt sees it; the shell makes one for each attempt. Calls come from the thread that runs the
 /// attempt and may block it: neither the limits of the attempt nor its cancellation stop a call.
 pub trait Services: Send + Sync + 'static {
@@ -51,7 +56,10 @@ pub trait Services: Send + Sync + 'static {
 
     /// What this task instance saved last, if the same component saved it for the same inputs: comparing the two is the
     /// shell's part.
-    fn load_checkpoint(&self) -> Option<Vec<u8>>;
+    ///
+    /// # Errors
+    /// When there was a state, it cannot be read any more, and the task must not begin again without it. The attempt fails.
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StateLost>;
 
     /// The models of the agent; asked for only under the grant `inference`. None where the agent runs no models.
     fn inference(&self) -> Option<&eyot_infer::Runtime>;

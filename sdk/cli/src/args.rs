@@ -181,6 +181,30 @@ pub(crate) enum RunsCommand {
         /// Id, the beginning of one, or `last`
         run: String,
     },
+    /// Say what became of an attempt whose end nobody knows
+    Resolve(ResolveArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("resolution").required(true))]
+pub(crate) struct ResolveArgs {
+    /// Id, the beginning of one, or `last`
+    pub(crate) run: String,
+    /// The task, or one item of it: TASK/ITEM
+    #[arg(value_name = "TASK[/ITEM]")]
+    pub(crate) task: String,
+    /// Its effect happened; the task has succeeded
+    #[arg(long, group = "resolution")]
+    pub(crate) succeeded: bool,
+    /// It did not happen and is not wanted any more; the task has failed
+    #[arg(long, group = "resolution")]
+    pub(crate) failed: bool,
+    /// Try it again
+    #[arg(long, group = "resolution")]
+    pub(crate) retry: bool,
+    /// What the task gave, where it succeeded
+    #[arg(long = "value", value_name = "NAME=VALUE", value_parser = crate::inputs::parse, requires = "succeeded")]
+    pub(crate) values: Vec<crate::inputs::Assignment>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use crate::{Client, Error, Events};
 use eyot_model::RunId;
-use eyot_model::api::{LogLine, Page, RunDetail, RunRequest, RunView};
+use eyot_model::api::{LogLine, Page, ResolveRequest, RunDetail, RunRequest, RunView};
 use reqwest::Method;
 use std::time::Duration;
 
@@ -78,6 +78,16 @@ impl Client {
             request = request.query(&[("after", after)]);
         }
         self.json(request).await
+    }
+
+    /// Says what became of an attempt whose end nobody knows. The task's agent was told when this returns; the wait has
+    /// ended when the run's events say so.
+    ///
+    /// # Errors
+    /// When nothing waits for it, its agent is out of contact, or the request fails.
+    pub async fn resolve(&self, id: RunId, request: &ResolveRequest) -> Result<(), Error> {
+        let post = self.request(Method::POST, &["v1", "runs", &id.to_string(), "resolve"]);
+        self.done(post.json(request)).await
     }
 
     /// Asks for the run to stop. It has stopped when its state says so.

@@ -77,6 +77,36 @@ pub struct RunRequest {
     pub idempotency_key: Option<String>,
 }
 
+/// What an operator found out about an attempt whose end nobody knew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// Name of the task.
+    pub task: String,
+    /// The item, where the task is a `forEach`.
+    #[serde(default)]
+    pub item: Option<u32>,
+    pub resolution: ResolutionView,
+    /// What the task gave, where it succeeded.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub outputs: Outputs,
+    /// Who says so, for the run's history.
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ResolutionView {
+    /// Its effect happened.
+    Succeeded,
+    /// It did not happen, and is not wanted any more.
+    Failed,
+    /// Try again.
+    Retry,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowView {

@@ -1,7 +1,8 @@
 //! The messages of a working link.
 
+use crate::SavedState;
 use eyot_model::{
-    AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, RunId, TaskIx, Timestamp, Workflow,
+    AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, Resolution, RunId, TaskIx, Timestamp, Workflow,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -33,6 +34,20 @@ pub enum ToCloud {
     Logs(Vec<LogRecord>),
     /// The profile changed (a component was fetched, a label edited).
     Profile(Box<AgentProfile>),
+    /// What a task saved for itself, durable here. The latest wins; never acknowledged, dropped before anything else waits.
+    Saved {
+        run: RunId,
+        fragment: FragmentId,
+        state: Box<SavedState>,
+    },
+    /// The answer to [`ToAgent::Yield`]: the fragment is at rest here, everything of it up to `through` was reported before,
+    /// and what others need of it is in the cloud. The agent goes on with it only if it is told so.
+    Yielded {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+        through: Position,
+    },
 }
 
 /// From the control plane to an agent.
@@ -68,6 +83,26 @@ pub enum ToAgent {
     },
     /// Take no new fragments.
     Drain(bool),
+    /// An operator said what became of an attempt whose end nobody knows.
+    Resolve {
+        run: RunId,
+        path: Path,
+        attempt: u32,
+        resolution: Resolution,
+        by: String,
+    },
+    /// The fragment is to move: stop it, bring up what others need of it, and say [`ToCloud::Yielded`].
+    Yield {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
+    /// The move was called off: go on with the fragment.
+    GoOn {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,6 +195,8 @@ pub struct Assignment {
     /// What is known of the run so far: everything that the owned tasks build on.
     pub facts: Vec<Event>,
     pub created_at: Timestamp,
+    /// What instances that have not ended saved under earlier assignments: the latest of each.
+    pub saved: Vec<SavedState>,
 }
 
 /// Why an agent does not take an assignment.

@@ -128,6 +128,7 @@ impl Cloud {
                         .insert(*fragment, (*agent, *epoch, tasks.clone()));
                 }
                 Change::Heard { agent, through } => self.coordinator.restore_heard(*agent, *through),
+                Change::Saved { .. } | Change::Unsaved { .. } => {}
                 Change::Ended { run, outcome } => drop(ended.insert(*run, outcome.clone())),
             }
         }
@@ -150,6 +151,7 @@ impl Cloud {
                     .map(|(f, (a, e, t))| (f, a, e, t))
                     .collect(),
                 events: events.remove(run).unwrap_or_default(),
+                saved: Vec::new(),
             };
             if let Err(error) = self.coordinator.restore(stored, now) {
                 panic!("a stored workflow does not compile: {error}");

@@ -287,7 +287,8 @@ impl World {
             ToCloud::Report(report) => coordinator.reported(id, report, self.now),
             ToCloud::Accepted { run, fragment, epoch } => coordinator.accepted(id, run, fragment, epoch),
             ToCloud::Refused { run, fragment, epoch, why } => coordinator.refused(id, run, fragment, epoch, &why),
-            ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
+            ToCloud::Saved { run, fragment, state } => coordinator.saved(id, run, fragment, *state),
+            ToCloud::Yielded { .. } | ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
         }
     }
 
@@ -380,7 +381,7 @@ impl World {
         }
         self.cloud.coordinator.link_changed(self.ids[agent], LinkState::Disconnected);
         if self.devices[agent].up {
-            self.devices[agent].node.link_down();
+            self.devices[agent].node.link_down(self.now);
             self.after(1_000, 900_000, Happening::Connect { agent });
         }
     }

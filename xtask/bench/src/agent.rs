@@ -80,6 +80,7 @@ impl Bench {
             awaits: Vec::new(),
             facts: Vec::new(),
             created_at: Timestamp(0),
+            saved: Vec::new(),
         };
         let start = Instant::now();
         let outcome = self.tokio.block_on(self.runtime.run_here(assignment))?;

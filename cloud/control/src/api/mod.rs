@@ -114,6 +114,7 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(runs::show))
         .routes(routes!(runs::logs))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::resolve))
         .routes(routes!(events::follow))
         .routes(routes!(agents::list))
         .routes(routes!(agents::invite))

@@ -9,9 +9,9 @@ use crate::store::{Change, RunFilter, RunRecord};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use eyot_coordinator::Submission;
-use eyot_model::api::{LogLine, Page, Problem, RunDetail, RunRequest, RunView};
-use eyot_model::{Digest, RunId, RunState, Workflow};
+use eyot_coordinator::{Submission, Unresolvable};
+use eyot_model::api::{LogLine, Page, Problem, ResolutionView, ResolveRequest, RunDetail, RunRequest, RunView};
+use eyot_model::{Digest, Resolution, RunId, RunState, Workflow};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -244,6 +244,73 @@ pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> R
         return Ok(StatusCode::ACCEPTED);
     }
     Err(Error::conflict("run.ended", format!("run {run} has ended: {}", record.state)))
+}
+
+/// Longest name of whoever resolves, in bytes.
+const BY_LIMIT: usize = 128;
+
+/// Says what became of an attempt whose end nobody knows: the task waits for that. The answer means that the task's agent
+/// was told; the wait has ended when the run's events say so.
+#[utoipa::path(post, path = "/v1/runs/{run}/resolve", tag = "runs", params(("run" = String, Path)), request_body = ResolveRequest,
+    responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn resolve(
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Body(request): Body<ResolveRequest>,
+) -> Result<StatusCode, Error> {
+    let run = parse(&run)?;
+    let record = load(&app, run).await?;
+    let workflow = workflow_of(&app, &record).await?;
+    let task = workflow.find(&request.task).ok_or_else(|| {
+        let shown: String = request.task.chars().take(80).collect();
+        Error::not_found("run.no-task", format!("the run has no task `{shown}`"))
+    })?;
+    let resolution = match request.resolution {
+        ResolutionView::Succeeded => Resolution::Succeeded(request.outputs),
+        _ if !request.outputs.is_empty() => {
+            return Err(Error::invalid(
+                "run.bad-resolution",
+                "only a task that succeeded has outputs",
+                Vec::new(),
+            ));
+        }
+        ResolutionView::Failed => Resolution::Failed,
+        ResolutionView::Retry => Resolution::Retry,
+    };
+    let by = request.by.filter(|by| !by.is_empty()).unwrap_or_else(|| "an API client".to_owned());
+    if by.len() > BY_LIMIT || by.chars().any(char::is_control) {
+        return Err(Error::bad_request(
+            "request.malformed",
+            format!("`by` has at most {BY_LIMIT} bytes of text"),
+        ));
+    }
+    let told = app
+        .conductor
+        .ask(|answer| Input::Resolve {
+            run,
+            task,
+            item: request.item,
+            resolution,
+            by,
+            answer,
+        })
+        .await?;
+    match told {
+        Ok(()) => Ok(StatusCode::ACCEPTED),
+        Err(Unresolvable::NoRun) => Err(Error::conflict("run.ended", format!("run {run} has ended: {}", record.state))),
+        Err(Unresolvable::Away(agent)) => Err(Error::conflict(
+            "run.owner-away",
+            format!(
+                "task `{}` is with agent `{}`: {}",
+                request.task,
+                app.fleet.name(agent),
+                Unresolvable::Away(agent)
+            ),
+        )),
+        Err(why @ (Unresolvable::NotWaiting(_) | Unresolvable::NoOwner)) => {
+            Err(Error::conflict("run.not-waiting", format!("task `{}`: {why}", request.task)))
+        }
+    }
 }
 
 pub(super) fn parse(text: &str) -> Result<RunId, Error> {

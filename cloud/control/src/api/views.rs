@@ -5,7 +5,7 @@ use crate::fleet::Fleet;
 use crate::store::{Entry, Error, RunRecord, Store};
 use eyot_engine::{Graph, Instance, Run};
 use eyot_model::api::{FragmentView, RunDetail, RunEvent, RunView, TaskView};
-use eyot_model::{AgentId, Event, Inputs, Outcome, Path, Resolution, State, TaskIx, Value, Workflow};
+use eyot_model::{AgentId, Event, Inputs, Outcome, Path, Resolution, RunId, State, TaskIx, Value, Workflow};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ pub(super) fn detail(
                 .get(&path)
                 .copied()
                 .or(owner.filter(|_| item.is_some() || entry.items.is_none()));
-            tasks.push(task(name, item, instance, agent, record.ended_at.is_some(), fleet));
+            tasks.push(task(record.id, name, item, instance, agent, record.ended_at.is_some(), fleet));
         };
         match &entry.items {
             None => add(None, &entry.own),
@@ -128,7 +128,7 @@ pub(super) fn detail(
     })
 }
 
-fn task(name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentId>, ended: bool, fleet: &Fleet) -> TaskView {
+fn task(run: RunId, name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentId>, ended: bool, fleet: &Fleet) -> TaskView {
     let lost = !ended && !instance.state.is_terminal() && agent.is_some_and(|a| fleet.link(a) == eyot_model::LinkState::Disconnected);
     let ran = instance.attempts > 0;
     TaskView {
@@ -145,6 +145,12 @@ fn task(name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentI
             .skipped
             .as_ref()
             .map(ToString::to_string)
+            .or_else(|| {
+                let item = item.map(|item| format!("/{item}")).unwrap_or_default();
+                let command = format!("eyot runs resolve {run} {name}{item} --succeeded | --failed | --retry");
+                let waits = instance.unknown_attempt().filter(|_| !ended)?;
+                Some(format!("nobody knows how attempt {waits} ended; say it by `{command}`"))
+            })
             .or_else(|| lost.then(|| "its agent is out of contact".to_owned())),
         outputs: instance.outputs.as_ref().and_then(|outputs| match &**outputs {
             Value::Map(map) => Some(map.clone()),

@@ -17,9 +17,9 @@ use crate::clock;
 use crate::fleet::Fleet;
 use crate::store::{Change, Store};
 use carrier::{Effect, Step};
-use eyot_coordinator::{Coordinator, Submission};
-use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, RunId};
-use eyot_wire::{Inventory, Refusal, Report};
+use eyot_coordinator::{Coordinator, Submission, Unresolvable};
+use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, Resolution, RunId, TaskIx};
+use eyot_wire::{Inventory, Refusal, Report, SavedState};
 use live::Live;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -48,6 +48,15 @@ pub(crate) enum Input {
         by: String,
         answer: oneshot::Sender<bool>,
     },
+    /// An operator says what became of an attempt.
+    Resolve {
+        run: RunId,
+        task: TaskIx,
+        item: Option<u32>,
+        resolution: Resolution,
+        by: String,
+        answer: oneshot::Sender<Result<(), Unresolvable>>,
+    },
     /// An agent's link: connected, suspect, gone.
     Link {
         agent: AgentId,
@@ -73,6 +82,13 @@ pub(crate) enum Input {
     Report {
         agent: AgentId,
         report: Report,
+    },
+    /// What a task instance saved for itself.
+    Saved {
+        agent: AgentId,
+        run: RunId,
+        fragment: FragmentId,
+        state: Box<SavedState>,
     },
     /// A plan that was made beside the loop.
     Planned {
@@ -237,6 +253,18 @@ impl Conductor {
                 self.translate(step);
                 step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(done))));
             }
+            Input::Resolve {
+                run,
+                task,
+                item,
+                resolution,
+                by,
+                answer,
+            } => {
+                let told = self.coordinator.resolve(run, task, item, resolution, &by);
+                // Whoever asked may have gone.
+                let _ = answer.send(told);
+            }
             Input::Link { agent, state } => {
                 self.coordinator.link_changed(agent, state);
                 self.settle_soon();
@@ -255,6 +283,12 @@ impl Conductor {
                 epoch,
                 why,
             } => self.coordinator.refused(agent, run, fragment, epoch, &why),
+            Input::Saved {
+                agent,
+                run,
+                fragment,
+                state,
+            } => self.coordinator.saved(agent, run, fragment, *state),
             Input::Report { agent, report } => self.coordinator.reported(agent, report, now),
             Input::Planned { run, outcome } => {
                 self.planning.remove(&run);

@@ -59,6 +59,8 @@ impl Conductor {
                 fragments.push((row.fragment, row.agent, row.epoch, tasks));
             }
             let plan = store.run_plan(run).await?;
+            let saved = store.saved_states(run).await?;
+            access.result(run, saved.iter().filter_map(|state| Some(state.blob()?.digest)).collect());
             let recount = live.recount;
             self.live.insert(run, live);
             if let Err(error) = self.coordinator.restore(
@@ -67,6 +69,7 @@ impl Conductor {
                     plan,
                     fragments,
                     events,
+                    saved,
                 },
                 clock::now(),
             ) {

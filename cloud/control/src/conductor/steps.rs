@@ -49,6 +49,14 @@ impl Conductor {
                 epoch,
                 tasks,
             } => self.assigned(run, fragment, agent, epoch, tasks, step),
+            Wanted::Saved { run, state } => {
+                let blobs: Vec<_> = state.blob().map(|blob| blob.digest).into_iter().collect();
+                if !blobs.is_empty() {
+                    step.effects.push(Effect::Result { run, blobs });
+                }
+                step.changes.push(Change::PutSaved { run, state });
+            }
+            Wanted::Unsaved { run, path } => step.changes.push(Change::DropSaved { run, path }),
             Wanted::Heard { agent, through } => step.changes.push(Change::SetCommitted { agent, through }),
             Wanted::Ended { run, outcome } => self.ended(run, outcome, step),
         }

@@ -2,9 +2,10 @@
 
 use super::{
     AgentRecord, ComponentRecord, Entry, Error, FragmentRow, Invite, LogRow, NewRun, TokenRecord, WorkflowRecord, agents, components,
-    credentials, documents, logs, retention, runs, workflows,
+    credentials, documents, logs, retention, runs, saved, workflows,
 };
-use eyot_model::{AgentId, AgentProfile, Digest, Epoch, FragmentId, Plan, Position, RunId, RunOutcome, RunState, State, Timestamp};
+use eyot_model::{AgentId, AgentProfile, Digest, Epoch, FragmentId, Path, Plan, Position, RunId, RunOutcome, RunState, State, Timestamp};
+use eyot_wire::SavedState;
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,6 +111,15 @@ pub enum Change {
     },
     PutFragment(Box<FragmentRow>),
     DropFragments(RunId),
+    /// The latest that an instance saved for itself.
+    PutSaved {
+        run: RunId,
+        state: Box<SavedState>,
+    },
+    DropSaved {
+        run: RunId,
+        path: Path,
+    },
     DeleteRun(RunId),
     RememberKey {
         key: [u8; 32],
@@ -198,6 +208,8 @@ impl Change {
             Self::PinBlobs { run, digests } => runs::pin(c, *run, digests).await,
             Self::PutFragment(row) => runs::put_fragment(c, row).await,
             Self::DropFragments(run) => runs::drop_fragments(c, *run).await,
+            Self::PutSaved { run, state } => saved::put(c, *run, state).await,
+            Self::DropSaved { run, path } => saved::drop_one(c, *run, path).await,
             Self::DeleteRun(run) => runs::delete(c, *run).await,
             Self::RememberKey { key, run, request, at } => runs::remember_key(c, key, *run, request, *at).await,
             Self::PutAgent(record) => agents::put(c, record).await,

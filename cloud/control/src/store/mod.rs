@@ -12,6 +12,7 @@ mod documents;
 mod logs;
 mod retention;
 mod runs;
+mod saved;
 mod schema;
 mod workflows;
 mod writer;

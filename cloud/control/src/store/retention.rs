@@ -27,6 +27,7 @@ impl Store {
     pub async fn named_blobs(&self, uploaded_since: Timestamp) -> Result<BTreeSet<Digest>, Error> {
         let rows: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT digest FROM components UNION SELECT digest FROM workflow_blobs UNION SELECT digest FROM run_blobs
+             UNION SELECT blob FROM saved_states WHERE blob IS NOT NULL
              UNION SELECT digest FROM uploads WHERE at >= ?",
         )
         .bind(micros(uploaded_since))

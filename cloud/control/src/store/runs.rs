@@ -342,8 +342,9 @@ pub(super) async fn end(
     .bind(micros(at))
     .bind(micros(expires_at))
     .bind(key(run.0))
-    .execute(c)
+    .execute(&mut *c)
     .await?;
+    super::saved::drop_all(c, run).await?;
     Ok(())
 }
 

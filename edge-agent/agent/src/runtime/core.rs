@@ -20,7 +20,6 @@ pub(super) struct Effects {
     pub(super) started: Vec<Start>,
     pub(super) stopped: Vec<AttemptId>,
     pub(super) finished: Vec<(RunId, RunOutcome)>,
-    pub(super) forgotten: Vec<RunId>,
 }
 
 pub(super) struct Core {
@@ -136,8 +135,8 @@ impl Core {
             Command::Send(message) => drop(self.outbound.send(Outbound::Send(message))),
             Command::Upload(blob) => drop(self.outbound.send(Outbound::Upload(blob))),
             Command::RunFinished { run, outcome } => effects.finished.push((run, outcome)),
-            Command::Forget { run } => effects.forgotten.push(run),
-            Command::Append { .. } => {}
+            // Blobs are kept by what names them.
+            Command::Forget { .. } | Command::Append { .. } => {}
         }
     }
 

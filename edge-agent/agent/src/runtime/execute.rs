@@ -46,6 +46,8 @@ impl Runtime {
             component: start.digest,
             inputs: OnceLock::new(),
             given: start.inputs.clone(),
+            idempotent: start.idempotent,
+            pace: parking_lot::Mutex::default(),
         });
         let end = self.host.run(prepared, spec, services, cancel);
         match self.keep_blobs(&end.outcome) {

@@ -16,7 +16,6 @@ pub use self::storage::{OpenError, Storage};
 
 use self::core::{Core, Effects};
 use self::queue::ReadyQueue;
-use self::saved::Saved;
 use crate::clock::Clock;
 use crate::logs::Logs;
 use eyot_blob::Store;
@@ -30,6 +29,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+/// How long attempts may take to finish when the agent stops.
+const FINISH: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What the runtime is made of.
 pub struct Parts {
@@ -47,7 +49,6 @@ pub struct Runtime {
     core: Mutex<Core>,
     ready: ReadyQueue,
     running: Mutex<HashMap<AttemptId, CancelToken>>,
-    saved: Saved,
     pub(crate) host: Arc<Host>,
     pub(crate) blobs: Arc<Store>,
     pub(crate) models: Arc<eyot_infer::Runtime>,
@@ -70,17 +71,11 @@ impl Runtime {
     /// When a thread cannot be started.
     pub fn start(parts: Parts, storage: Storage) -> std::io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Outbound>)> {
         let (outbound, to_send) = mpsc::unbounded_channel();
-        let Storage {
-            node,
-            service,
-            mut news,
-            saved,
-        } = storage;
+        let Storage { node, service, mut news } = storage;
         let runtime = Arc::new(Self {
             core: Mutex::new(Core::new(node, outbound)),
             ready: ReadyQueue::default(),
             running: Mutex::default(),
-            saved,
             host: parts.host,
             blobs: parts.blobs,
             models: parts.models,
@@ -156,9 +151,6 @@ impl Runtime {
                 // Whoever waited may have gone.
                 let _ = waiter.send(outcome);
             }
-        }
-        for run in effects.forgotten {
-            self.saved.forget(run);
         }
         let mut starts = effects.started.into_iter();
         let mine = if take { starts.next() } else { None };
@@ -247,13 +239,16 @@ impl Runtime {
         self.journal.synced()
     }
 
-    /// Stops the attempts that run, waits for nothing that only the cloud could end, and closes the journal in order.
+    /// Stops the attempts that run, so that the next start goes on with them, waits a while for those that must not be
+    /// repeated and for nothing that only the cloud could end, and closes the journal in order.
     pub fn stop(&self) {
+        self.turn(Node::shut_down);
+        let patience = std::time::Instant::now() + FINISH;
+        while self.look(Node::is_at_work) && std::time::Instant::now() < patience {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         self.stopping.store(true, Ordering::Relaxed);
         self.ready.close();
-        for token in self.running.lock().values() {
-            token.cancel();
-        }
         self.timer.notify_one();
         let service = self.core.lock().service.take();
         if let Some(service) = service

@@ -1,9 +1,11 @@
 //! The agent as one attempt sees it.
 
 use super::Runtime;
+use super::saved::Pace;
 use eyot_model::{AttemptId, Digest, Inputs};
-use eyot_wasm_host::{BlobAccess, LogLevel, ServiceError, Services};
+use eyot_wasm_host::{BlobAccess, LogLevel, ServiceError, Services, StateLost};
 use eyot_wire::LogRecord;
+use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 
 pub(super) struct AttemptServices {
@@ -12,18 +14,18 @@ pub(super) struct AttemptServices {
     pub(super) component: Digest,
     pub(super) inputs: OnceLock<Digest>,
     pub(super) given: Inputs,
+    /// Whether it may begin anew.
+    pub(super) idempotent: bool,
+    pub(super) pace: Mutex<Pace>,
 }
 
 impl AttemptServices {
-    fn inputs_digest(&self) -> Digest {
+    pub(super) fn inputs_digest(&self) -> Digest {
         *self
             .inputs
             .get_or_init(|| Digest::of(&postcard::to_stdvec(&self.given).unwrap_or_default()))
     }
 }
-
-/// Largest state that a task may save, in bytes.
-const STATE_LIMIT: usize = 8 << 20;
 
 impl Services for AttemptServices {
     fn blobs(&self) -> &dyn BlobAccess {
@@ -53,33 +55,11 @@ impl Services for AttemptServices {
     }
 
     fn save_checkpoint(&self, state: &[u8]) -> Result<(), ServiceError> {
-        if state.len() > STATE_LIMIT {
-            return Err(ServiceError(format!(
-                "state of {} bytes is over the limit of {STATE_LIMIT} bytes",
-                state.len()
-            )));
-        }
-        let inputs = self.inputs_digest();
-        let mut position = None;
-        self.runtime
-            .turn(|node, _| position = node.save_checkpoint(&self.id, self.component, inputs, state.to_vec()));
-        let Some(position) = position else {
-            return Err(ServiceError("the run is not this agent's any more".to_owned()));
-        };
-        self.runtime
-            .journal
-            .wait_synced(position)
-            .map_err(|error| ServiceError(format!("state was not made durable: {error}")))?;
-        self.runtime
-            .saved
-            .put(self.id.run, self.id.path, self.component, inputs, state.to_vec());
-        Ok(())
+        self.save(state)
     }
 
-    fn load_checkpoint(&self) -> Option<Vec<u8>> {
-        self.runtime
-            .saved
-            .get(self.id.run, self.id.path, self.component, self.inputs_digest())
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StateLost> {
+        self.load()
     }
 
     fn inference(&self) -> Option<&eyot_infer::Runtime> {

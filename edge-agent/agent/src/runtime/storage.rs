@@ -1,7 +1,6 @@
 //! Opening what the agent has on disk, and building the node from it.
 
 use super::checkpoint::{NodeFold, TREE};
-use super::saved::Saved;
 use crate::clock::Clock;
 use eyot_checkpoint::{Checkpoint, Config as JournalConfig, News, OsDisk, Service, SledSource, StoreView, Timing};
 use eyot_model::Capacity;
@@ -31,7 +30,6 @@ pub struct Storage {
     pub(super) node: Node,
     pub(super) service: Service,
     pub(super) news: mpsc::UnboundedReceiver<News>,
-    pub(super) saved: Saved,
 }
 
 impl Storage {
@@ -75,7 +73,7 @@ impl Storage {
             sync_every: Duration::from_millis(25),
             ..Timing::default()
         };
-        let (records, saved) = read(&found.store).map_err(OpenError::Store)?;
+        let records = read(&found.store).map_err(OpenError::Store)?;
         // What the node writes next gets the number that it expects.
         let last = report.taken;
         let (node, recovery) = Node::recover(Config { capacity }, Recovered { records, last }, now);
@@ -95,20 +93,14 @@ impl Storage {
                 let _ = tell.send(item);
             })
             .map_err(OpenError::Thread)?;
-        Ok(Self {
-            node,
-            service,
-            news,
-            saved,
-        })
+        Ok(Self { node, service, news })
     }
 }
 
 type Records = Vec<(eyot_model::Position, Record)>;
 
-fn read(store: &StoreView) -> Result<(Records, Saved), eyot_checkpoint::store::StoreError> {
+fn read(store: &StoreView) -> Result<Records, eyot_checkpoint::store::StoreError> {
     let mut records = Vec::new();
-    let saved = Saved::default();
     for prefix in [Fold::history_prefix(), Fold::committed_key(), Fold::saved_prefix()] {
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -117,18 +109,11 @@ fn read(store: &StoreView) -> Result<(Records, Saved), eyot_checkpoint::store::S
             after = Some(last.clone());
             for (key, value) in &page {
                 match Record::decode(value) {
-                    Ok(Record::Saved {
-                        run,
-                        path,
-                        component,
-                        inputs,
-                        state,
-                    }) => saved.put(run, path, component, inputs, state),
                     Ok(record) => records.push((Fold::position_of(key).unwrap_or_default(), record)),
                     Err(error) => tracing::error!(%error, "a record of the checkpoint cannot be read by this version"),
                 }
             }
         }
     }
-    Ok((records, saved))
+    Ok(records)
 }

@@ -18,6 +18,6 @@ impl Host for State {
     }
 
     fn load(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.services.load_checkpoint())
+        Ok(self.services.load_checkpoint()?)
     }
 }

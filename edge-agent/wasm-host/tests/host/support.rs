@@ -4,6 +4,7 @@ use eyot_blob::Store;
 use eyot_model::{AttemptId, BlobForm, BlobRef, Digest, Epoch, Failure, Grant, Inputs, Outcome, Outputs, Path, RunId, TaskIx, Value};
 use eyot_wasm_host::{
     AttemptEnd, AttemptSpec, BlobAccess, CancelToken, Compiler, Host, HostConfig, Limits, LogLevel, Prepared, ServiceError, Services,
+    StateLost,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -128,8 +129,8 @@ impl Services for Shell {
         *self.state.lock().unwrap() = Some(state.to_vec());
         Ok(())
     }
-    fn load_checkpoint(&self) -> Option<Vec<u8>> {
-        self.state.lock().unwrap().clone()
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StateLost> {
+        Ok(self.state.lock().unwrap().clone())
     }
     fn inference(&self) -> Option<&eyot_infer::Runtime> {
         self.models.as_ref()

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod blob;
 pub(crate) mod login;
 pub(crate) mod plan;
+pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;

@@ -60,6 +60,10 @@ pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) 
             output.note(format!("asked {id} to stop"));
             Ok(())
         }
+        RunsCommand::Resolve(args) => {
+            let id = find(&client, &args.run).await?;
+            super::resolve::resolve(&client, id, args, &output).await
+        }
     }
 }
 

@@ -107,6 +107,8 @@ fn row(task: &TaskView, paint: Paint) -> Vec<String> {
         None => cell(&task.task, 48),
     };
     let why = match (&task.failure, &task.reason) {
+        // What ends the wait says more than why it began.
+        (Some(_), Some(reason)) if task.state == State::Waiting => paint.yellow(&cell(reason, 400)),
         (Some(failure), _) => paint.red(&cell(&failure.to_string(), 120)),
         (None, Some(reason)) => paint.dim(&cell(reason, 120)),
         (None, None) => String::new(),
