@@ -2,7 +2,7 @@
 
 use crate::store::{AgentRecord, Change, Store};
 use eyot_model::api::AgentView;
-use eyot_model::{AgentId, AgentProfile, Capacity, LinkState, Load, Timestamp};
+use eyot_model::{AgentId, AgentProfile, Capacity, DiskState, LinkState, Load, Timestamp};
 use eyot_wire::{CloseCode, ToAgent};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -119,6 +119,19 @@ impl Fleet {
             profile.load = load;
         }
         member.line.is_some() && std::mem::replace(&mut member.link, LinkState::Connected) != LinkState::Connected
+    }
+
+    /// How its disk stands, as it said last.
+    pub(crate) fn disk(&self, agent: AgentId) -> Option<DiskState> {
+        let members = self.members.read();
+        Some(members.get(&agent)?.record.profile.as_ref()?.load.disk)
+    }
+
+    /// It took no work for want of room.
+    pub(crate) fn note_disk(&self, agent: AgentId, state: DiskState) {
+        if let Some(profile) = self.members.write().get_mut(&agent).and_then(|m| m.record.profile.as_mut()) {
+            profile.load.disk = profile.load.disk.max(state);
+        }
     }
 
     /// Heart-beats are missed. True if that is news.

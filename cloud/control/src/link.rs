@@ -5,8 +5,8 @@ use crate::conductor::{Handle, Input, Planning};
 use crate::fleet::{Fleet, Line};
 use crate::store::{Change, LogRow, Store};
 use eyot_link::{CloudLink, Events, Happening, Live, Peer, Server};
-use eyot_model::{AgentId, AgentProfile, LinkState, Millis, RunId};
-use eyot_wire::{CloseCode, LogRecord, ToAgent, ToCloud, Welcome};
+use eyot_model::{AgentId, AgentProfile, DiskState, LinkState, Millis, RunId};
+use eyot_wire::{CloseCode, LogRecord, Refusal, ToAgent, ToCloud, Welcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -161,12 +161,15 @@ impl Links {
             let given = match events.next().await {
                 Happening::Message(message) => self.message(agent, message).await?,
                 Happening::Heartbeat(beat) => {
+                    let room = self.fleet.disk(agent) != Some(beat.load.disk);
                     if self.fleet.beat(agent, beat.load, clock::now()) {
                         self.give(Input::Link {
                             agent,
                             state: LinkState::Connected,
                         })
                         .await
+                    } else if room {
+                        self.give(Input::FleetChanged).await
                     } else {
                         Ok(())
                     }
@@ -205,13 +208,19 @@ impl Links {
                 fragment,
                 epoch,
             },
-            ToCloud::Refused { run, fragment, epoch, why } => Input::Refused {
-                agent,
-                run,
-                fragment,
-                epoch,
-                why,
-            },
+            ToCloud::Refused { run, fragment, epoch, why } => {
+                if why == Refusal::DiskFull {
+                    // The next heart-beat says so too, but the run may be planned anew before it.
+                    self.fleet.note_disk(agent, DiskState::High);
+                }
+                Input::Refused {
+                    agent,
+                    run,
+                    fragment,
+                    epoch,
+                    why,
+                }
+            }
             ToCloud::Saved { run, fragment, state } => Input::Saved {
                 agent,
                 run,

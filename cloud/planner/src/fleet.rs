@@ -84,7 +84,7 @@ impl<'a> Fleet<'a> {
     /// Whether it takes new work now.
     pub(crate) fn usable(&self, agent: usize) -> bool {
         let candidate = &self.candidates[agent];
-        candidate.link == LinkState::Connected && !candidate.draining
+        candidate.link == LinkState::Connected && !candidate.draining && candidate.profile.load.disk.takes_work()
     }
 
     /// The place of data that lies in the cloud.

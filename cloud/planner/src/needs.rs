@@ -8,7 +8,7 @@ use crate::parsed;
 use crate::schedule::{Eligible, Standing};
 use crate::words;
 use eyot_expr::{EvaluateError, EvaluateErrorKind, Program, Reference, Scope};
-use eyot_model::{AgentProfile, Grant, LinkState, Refusal, Resources, Task, Value, Want, Workflow};
+use eyot_model::{AgentProfile, DiskState, Grant, LinkState, Refusal, Resources, Task, Value, Want, Workflow};
 use std::collections::BTreeMap;
 
 /// Bit of [`Eligible::preference`]: `placement.prefer` holds.
@@ -175,7 +175,11 @@ fn grouped(refused: BTreeMap<String, (Vec<AgentIx>, u32)>, fleet: &Fleet<'_>) ->
 fn unavailable(candidate: &Candidate<'_>) -> Option<String> {
     match candidate.link {
         LinkState::Connected if candidate.draining => Some("is draining and takes no new work".to_owned()),
-        LinkState::Connected => None,
+        LinkState::Connected => match candidate.profile.load.disk {
+            DiskState::Normal => None,
+            DiskState::High => Some("its disk is nearly full, it takes no new work".to_owned()),
+            DiskState::Critical | DiskState::Full => Some("its disk is full, it starts nothing".to_owned()),
+        },
         LinkState::Suspect => Some("misses heart-beats".to_owned()),
         LinkState::Disconnected => Some("is not connected".to_owned()),
     }

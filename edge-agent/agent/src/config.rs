@@ -1,5 +1,11 @@
 //! What an agent is told once, when it joins, and keeps in its data folder.
 
+mod disk;
+mod logs;
+
+pub use disk::{DiskConfig, DiskLimits};
+pub use logs::LogConfig;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -33,6 +39,10 @@ pub struct AgentConfig {
     /// Agents of one site can reach each other without the cloud.
     #[serde(default)]
     pub site: Option<String>,
+    #[serde(default)]
+    pub disk: DiskConfig,
+    #[serde(default)]
+    pub logs: LogConfig,
 }
 
 impl AgentConfig {
@@ -118,6 +128,8 @@ mod tests {
             addresses: vec!["127.0.0.1:7341".into()],
             labels: BTreeMap::from([("role".into(), "camera".into())]),
             site: None,
+            disk: DiskConfig::default(),
+            logs: LogConfig::default(),
         };
         config.save(folder.path()).unwrap();
         assert_eq!(AgentConfig::load(folder.path()).unwrap(), config);

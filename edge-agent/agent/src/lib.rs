@@ -6,13 +6,29 @@
 mod clock;
 pub mod config;
 pub mod device;
+pub mod disk_status;
 pub mod link;
+mod log_file;
 mod logs;
+mod quarantine;
 mod runtime;
 pub mod status;
 
 pub use clock::Clock;
+pub use logs::Logs;
 pub use runtime::{OpenError, Outbound, Parts, RunHereError, Runtime, Storage};
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
 
 /// Tells systemd that the agent is ready, where it asked (`sd_notify(3)`).
 pub fn notify_ready() {

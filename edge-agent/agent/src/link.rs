@@ -157,8 +157,7 @@ async fn work(
                         }
                     }
                 }
-                let lines = runtime.logs.take();
-                if !lines.is_empty() && let Err(error) = link.send(&ToCloud::Logs(lines)).await {
+                if let Err(error) = send_logs(runtime, link).await {
                     return Arc::new(error);
                 }
                 renew_when_due(link, dialer).await;
@@ -180,6 +179,21 @@ fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent) {
     } else {
         runtime.turn(|node, now| node.handle_message(message, now));
     }
+}
+
+async fn send_logs(runtime: &Runtime, link: &AgentLink) -> Result<(), eyot_link::Error> {
+    let lines = runtime.logs.take(runtime.clock.now());
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let message = ToCloud::Logs(lines);
+    let sent = link.send(&message).await;
+    if sent.is_err()
+        && let ToCloud::Logs(lines) = message
+    {
+        runtime.logs.put_back(lines);
+    }
+    sent
 }
 
 async fn upload(runtime: Arc<Runtime>, link: AgentLink, digest: Digest) {

@@ -1,5 +1,6 @@
 //! `eyot-agent status`: the running agent tells over a socket that only its user may open.
 
+use crate::disk_status::{DiskStatus, WaitingStatus};
 use crate::runtime::Runtime;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -24,6 +25,8 @@ pub struct Status {
     pub runs: Vec<RunStatus>,
     /// Results wait for the cloud to acknowledge them.
     pub unreported: bool,
+    pub disk: DiskStatus,
+    pub waiting: WaitingStatus,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +80,7 @@ pub fn serve(data: &Path, runtime: Arc<Runtime>, id: String, name: String) -> io
 }
 
 fn status(runtime: &Runtime, id: String, name: String) -> Status {
+    let (disk, waiting) = (DiskStatus::of(runtime), WaitingStatus::of(runtime));
     let link = if runtime.is_linked() { "connected" } else { "disconnected" };
     runtime.look(|node| {
         let load = node.load();
@@ -96,6 +100,8 @@ fn status(runtime: &Runtime, id: String, name: String) -> Status {
                 })
                 .collect(),
             unreported: node.has_unreported(),
+            disk,
+            waiting,
         }
     })
 }

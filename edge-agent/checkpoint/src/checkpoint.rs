@@ -4,9 +4,9 @@ use crate::disk::Disk;
 use crate::fold::{self, FoldError, Folder, JournalAccess, StoreOpening, StoreView};
 use crate::journal::{self, Damage, DamageKind, Journal, JournalError, Scan, Trim};
 use crate::record::{Entry, Record};
-use crate::space::{DiskMarks, DiskState, Space};
+use crate::space::{DiskMarks, Space};
 use crate::store::{Fold, StoreSource};
-use eyot_model::Position;
+use eyot_model::{DiskState, Position};
 use std::io;
 use std::sync::Arc;
 

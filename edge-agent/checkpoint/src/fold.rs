@@ -102,6 +102,7 @@ impl Folder {
                 folder.use_store(store);
                 StoreOpening::Opened
             }
+            Err(error) if error.is_full() => folder.use_memory(&chain_of(&error)),
             Err(error) => folder.replace(&chain_of(&error)),
         };
         (folder, opening)
@@ -125,15 +126,39 @@ impl Folder {
                 self.use_store(store);
                 StoreOpening::Rebuilt { name, why: why.to_owned() }
             }
+            Err(error) => self.use_memory(&chain_of(&error)),
+        }
+    }
+
+    /// Goes on without a store on disk, until one can be opened: see [`Folder::leave_memory`].
+    fn use_memory(&mut self, why: &str) -> StoreOpening {
+        tracing::error!(
+            why,
+            "no checkpoint store can be opened; it is kept in memory and the journal keeps everything"
+        );
+        self.use_store(Arc::new(MemoryStore::default()));
+        self.in_memory = true;
+        StoreOpening::InMemory { why: why.to_owned() }
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// Tries to open the store on disk again. True where it was: it needs everything that the journal has then, which has
+    /// dropped nothing meanwhile.
+    fn leave_memory(&mut self) -> bool {
+        match self.source.open() {
+            Ok(store) => {
+                tracing::info!("the checkpoint store is on disk again");
+                self.use_store(store);
+                self.applied = 0;
+                self.durable = 0;
+                true
+            }
             Err(error) => {
-                let why = chain_of(&error);
-                tracing::error!(
-                    why,
-                    "no checkpoint store can be opened; it is kept in memory and the journal keeps everything"
-                );
-                self.use_store(Arc::new(MemoryStore::default()));
-                self.in_memory = true;
-                StoreOpening::InMemory { why }
+                tracing::debug!(error = chain_of(&error), "the checkpoint store stays in memory");
+                false
             }
         }
     }
@@ -195,6 +220,8 @@ impl Folder {
         self.broken |= flushed.is_err();
         flushed?;
         self.durable = self.applied;
+        // The next round opens it again, and writes it anew where that frees room.
+        self.broken |= self.view.with(|store| Ok(store.has_grown())).unwrap_or(false);
         Ok(())
     }
 
@@ -210,6 +237,7 @@ impl Folder {
                 self.durable = self.durable.min(self.applied);
                 Ok(false)
             }
+            Err(error) if error.is_full() => Err(error),
             Err(error) => {
                 self.replace(&chain_of(&error));
                 Ok(true)
@@ -270,6 +298,9 @@ pub(crate) trait JournalAccess {
 /// Folds everything appended, makes it durable in the store, and drops segments that are not needed any more.
 pub(crate) fn round(journal: &mut impl JournalAccess, folder: &mut Folder, journal_bytes: u64) -> Result<(), FoldError> {
     journal.sync()?;
+    if folder.in_memory && folder.leave_memory() {
+        rebuild(journal, folder)?;
+    }
     if folder.broken {
         let empty = folder.reopen()?;
         if empty {

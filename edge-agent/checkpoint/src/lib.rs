@@ -27,5 +27,6 @@ pub use fold::{FoldError, StoreOpening, StoreView};
 pub use journal::{BATCH_LIMIT, Damage, DamageKind, JournalError};
 pub use record::{Entry, Keep, LiveKey, RECORD_LIMIT, Record};
 pub use service::{Handle, Health, News, Service, Timing};
-pub use space::{DiskMarks, DiskState};
+pub use eyot_model::DiskState;
+pub use space::DiskMarks;
 pub use store::{Batch, CheckpointStore, Fold, MemorySource, MemoryStore, SledSource, StoreError, StoreSource};

@@ -5,8 +5,8 @@ use crate::disk::Disk;
 use crate::fold::{self, FoldError, Folder, JournalAccess, StoreView};
 use crate::journal::{self, Journal, JournalError, Scan, Trim};
 use crate::record::Record;
-use crate::space::{DiskState, Space};
-use eyot_model::Position;
+use crate::space::Space;
+use eyot_model::{DiskState, Position};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io;
 use std::ops::Deref;
@@ -209,6 +209,14 @@ impl Handle {
         self.0.store.clone()
     }
 
+    /// Looks at the disk's room now, not only at the next round of folding.
+    pub fn refresh_disk(&self) -> DiskState {
+        let mut core = self.0.core.lock();
+        let state = core.space.refresh();
+        self.0.tell(core);
+        state
+    }
+
     #[must_use]
     pub fn disk_state(&self) -> DiskState {
         self.0.core.lock().space.state()
@@ -331,7 +339,7 @@ impl Shared {
             core.space.refresh();
             let idle = core.journal.pending() == 0 && core.fold_error.is_none();
             self.tell(core);
-            if idle {
+            if idle && !self.folder.lock().is_in_memory() {
                 continue;
             }
             let failed = self.fold_round().is_err();
@@ -349,10 +357,10 @@ impl Shared {
             fold::round(&mut Locked(self), &mut folder, self.config.journal_bytes)
         };
         let failure = result.as_ref().err().map(|error| fold::chain_of(error));
-        if let Some(error) = &failure {
+        let mut core = self.core.lock();
+        if let Some(error) = failure.as_ref().filter(|_| failure != core.fold_error) {
             tracing::warn!(error, "the journal is not folded; it is tried again");
         }
-        let mut core = self.core.lock();
         let changed = core.fold_error.is_some() != failure.is_some();
         core.fold_error = failure;
         self.tell(core);

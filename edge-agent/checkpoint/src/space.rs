@@ -1,23 +1,11 @@
 //! Room on the device's disk: marks, and a reserve to finish with when it runs out.
 
 use crate::disk::Disk;
+use eyot_model::DiskState;
 use std::io;
 use std::sync::Arc;
 
 const RESERVE_NAME: &str = "reserve";
-
-/// How much room there is, from good to bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DiskState {
-    #[default]
-    Normal,
-    /// Take no new work.
-    High,
-    /// Pause what can be paused. The reserve may be in use.
-    Critical,
-    /// The last append found no room, the reserve included. Nothing was acknowledged; appends are worth trying again.
-    Full,
-}
 
 /// When a disk is in which state, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +16,19 @@ pub struct DiskMarks {
     pub critical_free: u64,
     /// Set aside at the start and given up when the disk is full, so that results which nobody else has can still be written.
     pub reserve: u64,
+}
+
+impl DiskMarks {
+    /// Marks for a disk of `total` bytes: the default ones, and less on a small disk.
+    #[must_use]
+    pub fn for_disk(total: u64) -> Self {
+        let usual = Self::default();
+        Self {
+            high_free: usual.high_free.min(total / 10),
+            critical_free: usual.critical_free.min(total / 40),
+            reserve: usual.reserve.min(total / 64),
+        }
+    }
 }
 
 impl Default for DiskMarks {

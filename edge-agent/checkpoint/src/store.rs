@@ -46,6 +46,18 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// The disk has no room: nothing is wrong with what is there, and it is worth trying again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let kind = match self {
+            Self::Io { source, .. } | Self::Database { source: ::sled::Error::Io(source), .. } => source.kind(),
+            _ => return false,
+        };
+        matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    }
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
@@ -166,6 +178,11 @@ pub trait CheckpointStore: Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`]: nothing is known then of what was applied since the last success; open the store again.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Whether it takes so much more room than when it was opened that opening it again may free some.
+    fn has_grown(&self) -> bool {
+        false
+    }
 }
 
 /// Where a store is opened from, again and again if need be.

@@ -9,7 +9,9 @@
 //! it names are where others can get them.
 
 mod admission;
+mod blobs;
 mod command;
+mod disk;
 mod fold;
 mod held;
 mod link;
@@ -18,10 +20,13 @@ mod outbox;
 mod record;
 mod recover;
 mod saved;
+mod waiting;
 mod yielding;
 
 pub use command::{Command, Start};
+pub use disk::SubmitError;
 pub use fold::{Fold, Key, Write};
 pub use node::{Config, Node};
 pub use record::{Record, RecordError};
 pub use recover::{Recovered, Recovery};
+pub use waiting::Waiting;

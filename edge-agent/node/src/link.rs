@@ -127,6 +127,9 @@ impl Node {
         if self.draining && !self.runs.contains_key(&run) {
             return self.commands.push_back(refuse(Refusal::Draining));
         }
+        if self.has_no_room_for(run, fragment) {
+            return self.commands.push_back(refuse(Refusal::DiskFull));
+        }
         match self.runs.get_mut(&run) {
             Some(held) if *held.run.graph().workflow == *assignment.workflow => take(held, &assignment),
             Some(_) => {

@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::command::{Command, Start};
+use crate::disk::SubmitError;
 use crate::held::Held;
 use crate::outbox::Outbox;
 use crate::record::Record;
@@ -9,7 +10,7 @@ use crate::saved::Saved;
 use crate::yielding::Yields;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
 use eyot_model::{
-    AttemptId, BlobRef, Capacity, Digest, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
+    AttemptId, BlobRef, Capacity, Digest, DiskState, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
     Value,
 };
 use eyot_wire::{Assignment, ToCloud};
@@ -34,6 +35,7 @@ pub struct Node {
     pub(crate) committed: Position,
     pub(crate) link: Link,
     pub(crate) draining: bool,
+    pub(crate) disk: DiskState,
     /// Assignments to acknowledge once they are synced.
     pub(crate) unconfirmed: VecDeque<(Position, ToCloud)>,
     pub(crate) saved: Saved,
@@ -67,6 +69,7 @@ impl Node {
             committed: origin,
             link: Link::Down,
             draining: false,
+            disk: DiskState::Normal,
             unconfirmed: VecDeque::new(),
             saved: Saved::default(),
             yields: Yields::default(),
@@ -145,10 +148,13 @@ impl Node {
     /// A run of this agent's own: it owns every task and closes the run itself.
     ///
     /// # Errors
-    /// When the workflow cannot run.
-    pub fn submit(&mut self, assignment: Assignment, now: Timestamp) -> Result<(), GraphError> {
+    /// When the workflow cannot run, or the disk has no room for more work.
+    pub fn submit(&mut self, assignment: Assignment, now: Timestamp) -> Result<(), SubmitError> {
         if self.runs.contains_key(&assignment.run) {
             return Ok(());
+        }
+        if !self.disk.takes_work() {
+            return Err(SubmitError::NoRoom(self.disk));
         }
         let held = hold(&assignment, true)?;
         let run = assignment.run;
@@ -188,6 +194,7 @@ impl Node {
             cpu_millis_used,
             memory_bytes_used,
             disk_bytes_free: 0,
+            disk: self.disk,
         }
     }
 
@@ -305,6 +312,9 @@ impl Node {
 
     /// Starts what fits.
     pub(crate) fn admit(&mut self, now: Timestamp) {
+        if !self.disk.starts_attempts() {
+            return;
+        }
         loop {
             let runs = &self.runs;
             let needs = |run: RunId, path: Path| -> Option<Resources> {

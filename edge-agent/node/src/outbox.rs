@@ -1,6 +1,6 @@
 //! Results that the cloud has not acknowledged. They are never dropped.
 
-use eyot_model::{BlobRef, Digest, Position};
+use eyot_model::{BlobRef, Digest, Event, Position};
 use eyot_wire::{Report, ReportItem};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -36,6 +36,24 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// What the results that wait name, and has to stay here until the cloud has it.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
+        self.items.iter().flat_map(|waiting| &waiting.blobs).map(|blob| blob.digest)
+    }
+
+    /// How many results wait, about how many bytes they are, and the blobs that go with them and are not in the cloud yet.
+    pub(crate) fn waiting(&self) -> (usize, usize, BTreeSet<BlobRef>) {
+        let bytes = self.items.iter().map(|waiting| waiting.size).sum();
+        let blobs = self.items.iter().flat_map(|waiting| &waiting.blobs);
+        let missing = blobs.filter(|blob| !self.uploaded.contains(&blob.digest)).copied().collect();
+        (self.items.len(), bytes, missing)
+    }
+
+    /// The event that waits longest.
+    pub(crate) fn oldest(&self) -> Option<&Event> {
+        self.items.front().map(|waiting| &waiting.item.event)
     }
 
     /// Whether something is here that was not sent over the present link.

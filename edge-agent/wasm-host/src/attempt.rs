@@ -5,6 +5,7 @@ use crate::bindings::eyot::task::types as wit;
 use crate::bindings::{EyotTask, EyotTaskPre};
 use crate::capability::State;
 use crate::capability::log::clip;
+use crate::error::is_full;
 use crate::limits::Meter;
 use crate::{CancelToken, Limits, Prepared, Services, values};
 use eyot_model::{AttemptId, Failure, FailureKind, Grant, Inputs, Outcome, Usage};
@@ -197,7 +198,10 @@ fn prepare(state: &mut State, scratch_dir: &Path, inputs: Inputs) -> Result<Vec<
         state
             .wasi
             .with_scratch(scratch_dir)
-            .map_err(|e| Failure::new(FailureKind::Agent, format!("the scratch folder cannot be made: {e}")))?;
+            .map_err(|e| {
+                let kind = if is_full(&e) { FailureKind::DiskFull } else { FailureKind::Agent };
+                Failure::new(kind, format!("the scratch folder cannot be made: {e}"))
+            })?;
     }
     values::to_guest(inputs, state)
 }

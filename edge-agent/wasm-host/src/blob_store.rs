@@ -9,7 +9,7 @@ const MAX_BLOB_BYTES: u64 = 1 << 40;
 
 impl BlobAccess for Store {
     fn open(&self, digest: &Digest) -> Result<Box<dyn BlobRead>, BlobError> {
-        Ok(Box::new(self.open_blob(digest).map_err(store_error)?))
+        Ok(Box::new(self.open_sound(digest).map_err(store_error)?))
     }
 
     fn writer(&self) -> Result<Box<dyn BlobWrite>, BlobError> {
@@ -50,7 +50,8 @@ impl BlobWrite for Writer {
 
 fn store_error(error: Error) -> BlobError {
     match error {
-        Error::Missing { digest } | Error::Corrupt { digest } => BlobError::Missing(digest),
+        Error::Missing { digest } => BlobError::Missing(digest),
+        Error::Corrupt { digest } => BlobError::Damaged(digest),
         full if full.is_full() => BlobError::Full,
         other => BlobError::Store(other.into()),
     }

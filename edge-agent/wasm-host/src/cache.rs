@@ -46,6 +46,13 @@ impl Cache {
         Ok(cache)
     }
 
+    pub(crate) fn failed(&self, source: io::Error) -> Error {
+        Error::Cache {
+            path: self.folder.clone(),
+            source,
+        }
+    }
+
     /// The compiled component, if it is here and ours. What is here and not ours is removed.
     pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(digest);
@@ -82,10 +89,7 @@ impl Cache {
         if kept.is_err() {
             drop(fs::remove_file(temporary));
         }
-        kept.and_then(|()| self.prune(false)).map_err(|source| Error::Cache {
-            path: self.folder.clone(),
-            source,
-        })
+        kept.and_then(|()| self.prune(false)).map_err(|source| self.failed(source))
     }
 
     fn seal(&self, digest: &Digest, temporary: &Path) -> io::Result<()> {
@@ -136,22 +140,58 @@ impl Cache {
         self.folder.join(self.name(digest))
     }
 
-    /// Removes the entries longest unused until the rest fits or one is left, and at the start what a crash left behind.
-    fn prune(&self, starting: bool) -> io::Result<()> {
+    /// Removes the entries longest unused until the rest has at most `keep_bytes`, but for those of `in_use`; gives the
+    /// bytes that went. What is removed is compiled again when it is needed.
+    pub(crate) fn trim(&self, keep_bytes: u64, in_use: &[Digest]) -> io::Result<u64> {
+        let mut entries = self.entries()?;
+        let kept: Vec<PathBuf> = in_use.iter().map(|digest| self.path(digest)).collect();
+        entries.sort();
+        let mut total: u64 = entries.iter().map(|(_, length, _)| length).sum();
+        let mut freed = 0;
+        for (_, length, path) in entries {
+            if total <= keep_bytes {
+                break;
+            }
+            if !kept.contains(&path) {
+                fs::remove_file(&path)?;
+                total -= length;
+                freed += length;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Bytes of compiled code on disk.
+    pub(crate) fn bytes(&self) -> io::Result<u64> {
+        Ok(self.entries()?.iter().map(|(_, length, _)| length).sum())
+    }
+
+    /// Last use, length and path of each entry.
+    fn entries(&self) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let path = entry.path();
-            if path.extension().is_some_and(|e| e == "tmp") {
-                if starting {
-                    fs::remove_file(&path)?;
-                }
-            } else if path.extension().is_some_and(|e| e == "code")
+            if path.extension().is_some_and(|e| e == "code")
                 && let Ok(metadata) = entry.metadata()
             {
                 entries.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), path));
             }
         }
+        Ok(entries)
+    }
+
+    /// Removes the entries longest unused until the rest fits or one is left, and at the start what a crash left behind.
+    fn prune(&self, starting: bool) -> io::Result<()> {
+        if starting {
+            for entry in fs::read_dir(&self.folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|e| e == "tmp") {
+                    fs::remove_file(&path)?;
+                }
+            }
+        }
+        let mut entries = self.entries()?;
         entries.sort();
         let mut total: u64 = entries.iter().map(|(_, length, _)| length).sum();
         let _last = entries.pop();

@@ -1,7 +1,7 @@
 //! Compiling, seen from the agent: a child process does it, under limits and a time-out.
 
 use crate::Error;
-use crate::compile_child::{ARGUMENT, EXIT_COMPONENT};
+use crate::compile_child::{ARGUMENT, EXIT_COMPONENT, EXIT_FULL};
 use eyot_model::Digest;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -72,6 +72,12 @@ impl Compiler {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if output.status.code() == Some(EXIT_COMPONENT) {
             return Err(Error::Component { digest, message: said });
+        }
+        if output.status.code() == Some(EXIT_FULL) {
+            return Err(Error::Cache {
+                path: out.parent().unwrap_or(out).to_owned(),
+                source: std::io::ErrorKind::StorageFull.into(),
+            });
         }
         Err(failed(format!("the compiler ended with {}: {said}", output.status)))
     }

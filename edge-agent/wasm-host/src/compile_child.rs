@@ -5,6 +5,7 @@
 //! by the agent that started it.
 
 use crate::engine;
+use crate::error::is_full;
 use eyot_model::Digest;
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use std::ffi::OsString;
@@ -17,6 +18,8 @@ pub(crate) const ARGUMENT: &str = "compile-component-in-child";
 /// Exit code that says: the component is at fault, not this agent.
 pub(crate) const EXIT_COMPONENT: i32 = 2;
 const EXIT_FAILED: i32 = 1;
+/// Exit code that says: there is no room for the code on the disk.
+pub(crate) const EXIT_FULL: i32 = 3;
 /// Most bytes of an error's text.
 const MAX_ERROR_BYTES: usize = 2_048;
 
@@ -24,6 +27,8 @@ const MAX_ERROR_BYTES: usize = 2_048;
 enum Failed {
     /// The component is not one, or not one that this engine runs.
     Component(String),
+    /// The disk has no room for the code.
+    Full(String),
     /// Anything else.
     Agent(String),
 }
@@ -38,6 +43,7 @@ pub fn main_if_asked() {
             Err(failed) => {
                 let (code, message) = match failed {
                     Failed::Component(message) => (EXIT_COMPONENT, message),
+                    Failed::Full(message) => (EXIT_FULL, message),
                     Failed::Agent(message) => (EXIT_FAILED, message),
                 };
                 // The parent reads this; where it cannot be written, the exit code has to do.
@@ -74,7 +80,10 @@ fn run(arguments: &[OsString]) -> Result<(), Failed> {
     let code = engine
         .precompile_component(&bytes)
         .map_err(|e| Failed::Component(format!("{e:#}")))?;
-    std::fs::write(&out, code).map_err(|e| Failed::Agent(format!("compiled code cannot be written to {}: {e}", out.display())))
+    std::fs::write(&out, code).map_err(|e| {
+        let message = format!("compiled code cannot be written to {}: {e}", out.display());
+        if is_full(&e) { Failed::Full(message) } else { Failed::Agent(message) }
+    })
 }
 
 fn take_limits(limits: &[OsString]) -> Result<(), Failed> {

@@ -22,6 +22,7 @@ impl Error {
     #[must_use]
     pub fn to_failure(&self) -> Failure {
         let kind = match self {
+            Self::Cache { source, .. } | Self::Scratch { source, .. } if is_full(source) => FailureKind::DiskFull,
             Self::Engine(_) | Self::Cache { .. } | Self::Scratch { .. } | Self::Compile { .. } => FailureKind::Agent,
             Self::Component { .. } => FailureKind::Component,
         };
@@ -31,4 +32,12 @@ impl Error {
         }
         Failure::new(kind, message)
     }
+}
+
+/// Whether the disk had no room.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
 }

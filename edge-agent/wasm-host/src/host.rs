@@ -108,6 +108,24 @@ impl Host {
         ready
     }
 
+    /// Removes compiled code from the disk, the longest unused first, until at most `keep_bytes` are left; what is ready in
+    /// memory stays. Gives the bytes that went.
+    ///
+    /// # Errors
+    /// [`Error::Cache`].
+    pub fn trim_cache(&self, keep_bytes: u64) -> Result<u64, Error> {
+        let in_use: Vec<Digest> = self.prepared.lock().iter().map(|(digest, _)| *digest).collect();
+        self.cache.trim(keep_bytes, &in_use).map_err(|source| self.cache.failed(source))
+    }
+
+    /// Bytes of compiled code on disk.
+    ///
+    /// # Errors
+    /// [`Error::Cache`].
+    pub fn cache_bytes(&self) -> Result<u64, Error> {
+        self.cache.bytes().map_err(|source| self.cache.failed(source))
+    }
+
     fn slot(&self, digest: Digest) -> Slot {
         let mut prepared = self.prepared.lock();
         let entry = match prepared.iter().rposition(|(known, _)| *known == digest) {

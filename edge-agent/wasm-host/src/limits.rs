@@ -45,6 +45,10 @@ pub(crate) enum Stop {
     Memory { desired: u64, limit: u64 },
     #[error("{what}, over the limit of {limit} bytes")]
     Output { what: String, limit: u64 },
+    #[error("{0}")]
+    NoRoom(String),
+    #[error("{0}")]
+    NoBlob(String),
 }
 
 impl Stop {
@@ -55,6 +59,8 @@ impl Stop {
             Self::Cpu(_) => FailureKind::CpuLimit,
             Self::Memory { .. } => FailureKind::MemoryLimit,
             Self::Output { .. } => FailureKind::OutputLimit,
+            Self::NoRoom(_) => FailureKind::DiskFull,
+            Self::NoBlob(_) => FailureKind::BlobUnavailable,
         };
         Outcome::Failed(Failure::new(kind, self.to_string()))
     }

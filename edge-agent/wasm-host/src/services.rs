@@ -70,7 +70,9 @@ pub trait Services: Send + Sync + 'static {
 pub enum BlobError {
     #[error("blob {0} is not on this agent")]
     Missing(Digest),
-    #[error("no room for blobs is left")]
+    #[error("blob {0} was damaged on this agent's disk")]
+    Damaged(Digest),
+    #[error("no room for blobs is left on this agent's disk")]
     Full,
     #[error("blob store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -79,7 +81,8 @@ pub enum BlobError {
 /// The agent's blobs. Which of them an attempt may open is decided by the host.
 pub trait BlobAccess: Send + Sync {
     /// # Errors
-    /// [`BlobError::Missing`] where the agent does not have it; otherwise as the store fails.
+    /// [`BlobError::Missing`] where the agent does not have it, [`BlobError::Damaged`] where its bytes are wrong; otherwise
+    /// as the store fails.
     fn open(&self, digest: &Digest) -> Result<Box<dyn BlobRead>, BlobError>;
 
     /// # Errors

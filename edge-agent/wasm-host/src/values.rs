@@ -104,8 +104,8 @@ fn read(blob: &BlobRef, blobs: &dyn BlobAccess, budget: &mut u64) -> Result<Vec<
 /// The failure of an attempt for want of a blob.
 pub(crate) fn blob_failure(error: &BlobError) -> Failure {
     let (kind, message) = match error {
-        BlobError::Missing(_) => (FailureKind::BlobUnavailable, error.to_string()),
-        BlobError::Full => (FailureKind::Agent, error.to_string()),
+        BlobError::Missing(_) | BlobError::Damaged(_) => (FailureKind::BlobUnavailable, error.to_string()),
+        BlobError::Full => (FailureKind::DiskFull, error.to_string()),
         BlobError::Store(cause) => (FailureKind::Agent, format!("{error}: {cause}")),
     };
     Failure::new(kind, message)

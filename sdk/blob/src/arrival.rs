@@ -221,6 +221,8 @@ impl Arrival {
             if !known {
                 state.usage.add(size);
             }
+            state.note_sound(&digest);
+            state.note_use(&digest);
         }
         self.store.keep_outline(&outline);
         let _ = fs::remove_file(self.store.inner.layout.partial_outline(&digest));

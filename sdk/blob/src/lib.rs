@@ -12,14 +12,16 @@
 //!
 //! Calls block on the disk unless they are `async`; call them from a thread that may. One process uses a folder at a
 //! time. This crate moves nothing over a network (`eyot-link` does), decides nothing about who may read what, and counts
-//! no references: [`Store::sweep`] is told what is alive.
+//! no references: [`Store::sweep`] and [`Store::evict`] are told what is alive.
 
 mod arrival;
 mod blob;
 mod durability;
 mod error;
+mod eviction;
 mod layout;
 mod outline;
+mod soundness;
 mod source;
 mod store;
 mod sweep;

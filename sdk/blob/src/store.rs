@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
 
 /// Content-addressed blobs in a folder. Cheap to clone; all clones are the same store.
@@ -36,6 +37,10 @@ pub(crate) struct State {
     pub(crate) arriving: BTreeMap<Digest, Arc<Arriving>>,
     /// Bytes of partial blobs that this process verified itself.
     pub(crate) verified: BTreeMap<Digest, u64>,
+    /// When this process saw last that a blob's bytes are right.
+    pub(crate) sound: BTreeMap<Digest, Instant>,
+    /// Last uses that are not written down yet.
+    pub(crate) used: BTreeMap<Digest, SystemTime>,
     pub(crate) usage: Usage,
 }
 
@@ -137,12 +142,13 @@ impl Store {
     /// [`Error::Missing`]; what the disk reports.
     pub fn open_blob(&self, digest: &Digest) -> Result<Blob, Error> {
         // Under the lock, because `sync` gives a fresh blob its final name under the lock.
-        let state = self.inner.state.lock();
+        let mut state = self.inner.state.lock();
         let path = self.path(&state, digest);
         let file = File::open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::Missing { digest: *digest },
             _ => Error::io("open", &path)(e),
         })?;
+        state.note_use(digest);
         drop(state);
         let size = file.metadata().map_err(Error::io("read", &path))?.len();
         Ok(Blob {
@@ -176,13 +182,22 @@ impl Store {
     /// go when it is swept.
     #[must_use]
     pub fn path_of(&self, digest: &Digest) -> Option<std::path::PathBuf> {
-        let state = self.inner.state.lock();
+        let mut state = self.inner.state.lock();
         let path = self.path(&state, digest);
-        path.exists().then_some(path)
+        let here = path.exists();
+        if here {
+            state.note_use(digest);
+        }
+        here.then_some(path)
     }
 
+    /// Whether the blob is here; it counts as used then.
     #[must_use]
     pub fn contains(&self, digest: &Digest) -> bool {
+        self.path_of(digest).is_some()
+    }
+
+    pub(crate) fn is_here(&self, digest: &Digest) -> bool {
         let state = self.inner.state.lock();
         self.path(&state, digest).exists()
     }
@@ -239,6 +254,7 @@ impl Store {
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         state.fresh.remove(digest);
         state.usage.remove(size);
+        state.note_gone(digest);
         drop(state);
         let _ = fs::remove_file(self.inner.layout.outline(digest));
         Ok(true)
@@ -271,6 +287,7 @@ impl Store {
             Ok(()) => {
                 state.fresh.remove(digest);
                 state.usage.remove(size);
+                state.note_gone(digest);
                 tracing::error!(%digest, moved_to = %to.display(), "blob is corrupt on disk: quarantined");
             }
             Err(error) => tracing::error!(%digest, %error, "blob is corrupt on disk and cannot be quarantined"),
@@ -292,7 +309,9 @@ impl Store {
             fs::rename(path, &to).map_err(Error::io("rename to", &to))?;
             state.fresh.insert(digest, outline.size());
             state.usage.add(outline.size());
+            state.note_sound(&digest);
         }
+        state.note_use(&digest);
         drop(state);
         if !known {
             self.keep_outline(outline);
@@ -345,7 +364,7 @@ impl Store {
         Ok(())
     }
 
-    fn compute_outline(&self, blob: &Blob) -> Result<Outline, Error> {
+    pub(crate) fn compute_outline(&self, blob: &Blob) -> Result<Outline, Error> {
         let path = self.inner.layout.blob(&blob.digest);
         let mut buf = vec![0; usize::try_from(blob.size.min(RANGE_LEN)).unwrap_or_default()];
         let mut values = Vec::new();

@@ -23,6 +23,7 @@ impl Store {
     /// What the disk reports.
     pub fn sweep(&self, live: &BTreeSet<Digest>, older_than: Duration) -> Result<Swept, Error> {
         let mut swept = Swept::default();
+        self.write_uses_down();
         let now = SystemTime::now();
         let old = |path: &Path| {
             fs::metadata(path)

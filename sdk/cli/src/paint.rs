@@ -73,9 +73,11 @@ impl Paint {
     pub(crate) fn state(self, word: &str) -> String {
         match word {
             "succeeded" | "connected" => self.green(word),
-            "failed" | "upstream-failed" | "timed-out" | "revoked" => self.red(word),
+            "failed" | "upstream-failed" | "timed-out" | "revoked" | "disk full, paused" | "disk full, stuck" => self.red(word),
             "running" | "queued" => self.cyan(word),
-            "retrying" | "disconnected" | "suspect" | "waiting" | "paused" | "cancelling" | "cancelled" | "draining" => self.yellow(word),
+            "retrying" | "disconnected" | "suspect" | "waiting" | "paused" | "cancelling" | "cancelled" | "draining" | "disk nearly full" => {
+                self.yellow(word)
+            }
             _ => self.dim(word),
         }
     }

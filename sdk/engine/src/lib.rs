@@ -11,6 +11,7 @@
 //! `eyot-coordinator` and `eyot-node`.
 
 mod apply;
+mod blobs;
 mod decide;
 mod ending;
 mod graph;

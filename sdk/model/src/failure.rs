@@ -40,6 +40,8 @@ pub enum FailureKind {
     Unplaceable,
     /// The attempt waited longer than `queueTimeout`, or the run passed its `deadline`.
     Deadline,
+    /// The agent's disk had no room for what the attempt wrote.
+    DiskFull,
 }
 
 /// What an operator or a retry can do about a failure.
@@ -76,6 +78,7 @@ impl FailureKind {
             Self::StateLost => "state.lost",
             Self::Unplaceable => "plan.unplaceable",
             Self::Deadline => "limit.deadline",
+            Self::DiskFull => "agent.disk-full",
         }
     }
 
@@ -83,9 +86,14 @@ impl FailureKind {
     #[must_use]
     pub fn recovery(self) -> Recovery {
         match self {
-            Self::Retryable | Self::CpuLimit | Self::Timeout | Self::BlobUnavailable | Self::Agent | Self::AgentLost | Self::Trap => {
-                Recovery::Retryable
-            }
+            Self::Retryable
+            | Self::CpuLimit
+            | Self::Timeout
+            | Self::BlobUnavailable
+            | Self::Agent
+            | Self::AgentLost
+            | Self::Trap
+            | Self::DiskFull => Recovery::Retryable,
             Self::InvalidInput
             | Self::Permanent
             | Self::MemoryLimit

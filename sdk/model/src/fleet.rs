@@ -1,6 +1,6 @@
 //! What the control plane knows of an agent.
 
-use crate::{AgentId, Digest, Millis};
+use crate::{AgentId, Digest, DiskState, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,8 @@ pub struct Load {
     pub cpu_millis_used: u32,
     pub memory_bytes_used: u64,
     pub disk_bytes_free: u64,
+    /// How its disk stands to the marks that it was given.
+    pub disk: DiskState,
 }
 
 /// Whether an agent is in contact.

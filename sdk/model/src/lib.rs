@@ -8,6 +8,7 @@
 pub mod api;
 mod blob;
 mod depth;
+mod disk;
 mod event;
 mod failure;
 mod fleet;
@@ -19,6 +20,7 @@ mod value;
 mod workflow;
 
 pub use blob::{BlobForm, BlobRef, Digest, ParseDigestError};
+pub use disk::DiskState;
 pub use event::{Event, Outcome, Resolution, RunOutcome, SkipReason, Usage};
 pub use failure::{Failure, FailureKind, Recovery};
 pub use fleet::{AgentProfile, Capacity, LinkState, Load};

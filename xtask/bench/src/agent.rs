@@ -5,7 +5,8 @@ use crate::engine::Engine;
 use crate::figure::{Better, Figure, Sample, Target};
 use crate::programs;
 use anyhow::{Context, Result, ensure};
-use eyot_agent::{Clock, Parts, Runtime, Storage};
+use eyot_agent::config::{DiskConfig, LogConfig};
+use eyot_agent::{Clock, Logs, Parts, Runtime, Storage};
 use eyot_blob::Store;
 use eyot_model::{
     Capacity, ComponentRef, Digest, Epoch, FragmentId, Inputs, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy,
@@ -44,7 +45,8 @@ impl Bench {
         };
         let engine = tokio.block_on(Engine::start(folder.path(), u32::try_from(cores * 4)?))?;
         let clock = Clock::start();
-        let storage = Storage::open(folder.path(), capacity, &clock, 1)?;
+        let limits = DiskConfig::default().on(capacity.disk_bytes);
+        let storage = Storage::open(folder.path(), capacity, &limits, &clock, 1)?;
         let parts = Parts {
             host: Arc::clone(&engine.host),
             blobs: Arc::new(Store::open(folder.path().join("blobs"))?),
@@ -52,6 +54,9 @@ impl Bench {
             capacity,
             workers: cores * 4,
             clock,
+            limits,
+            logs: Logs::new(LogConfig::default()),
+            data: folder.path().to_owned(),
         };
         let runtime = {
             let _entered = tokio.enter();

@@ -4,12 +4,13 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use eyot_agent::config::{AgentConfig, device_key};
+use eyot_agent::config::{AgentConfig, DiskConfig, LogConfig, device_key};
+use eyot_agent::disk_status::human_bytes;
 use eyot_agent::link::{LinkContext, keep};
-use eyot_agent::{Clock, Parts, Runtime, Storage, device, status};
+use eyot_agent::{Clock, Logs, Parts, Runtime, Storage, device, status};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
-use eyot_model::Load;
+use eyot_model::{DiskState, Load};
 use eyot_wasm_host::{Compiler, Host, HostConfig};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -150,6 +151,8 @@ async fn join(
         addresses: token.addresses.clone(),
         labels,
         site,
+        disk: DiskConfig::default(),
+        logs: LogConfig::default(),
     };
     config.save(&data)?;
     println!(
@@ -194,7 +197,11 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
         u32::try_from(workers).unwrap_or(u32::MAX),
         Compiler::this_program()?,
     );
+    let limits = config.disk.on(capacity.disk_bytes);
     let parts = Parts {
+        limits,
+        logs: Logs::new(config.logs),
+        data: data.to_owned(),
         host: Host::new(host_config)?,
         blobs,
         models: Arc::new(eyot_infer::Runtime::new(512 << 20)),
@@ -202,7 +209,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
         workers,
         clock,
     };
-    let storage = Storage::open(data, capacity, &clock, generation)?;
+    let storage = Storage::open(data, capacity, &limits, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
     let _status = match status::serve(data, Arc::clone(&runtime), identity.agent().to_string(), config.name.clone()) {
         Ok(status) => Some(status),
@@ -297,14 +304,7 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
     println!("{} ({}) version {}", status.name, status.id, status.version);
     println!("link      {}", status.link);
     println!("attempts  {} running, {} queued", status.running, status.queued);
-    println!(
-        "results   {}",
-        if status.unreported {
-            "some wait for the control plane"
-        } else {
-            "all acknowledged"
-        }
-    );
+    print_disk(&status);
     for run in status.runs {
         println!(
             "run       {} {} {}",
@@ -314,6 +314,49 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn print_disk(status: &status::Status) {
+    let (disk, waiting) = (&status.disk, &status.waiting);
+    if status.unreported {
+        let oldest = waiting.oldest_seconds.map_or_else(String::new, |s| format!(", the oldest for {s} s"));
+        println!(
+            "results   {} wait for the control plane ({}, {} blobs of {}{oldest})",
+            waiting.results,
+            human_bytes(waiting.result_bytes),
+            waiting.blobs,
+            human_bytes(waiting.blob_bytes)
+        );
+    } else {
+        println!("results   all acknowledged");
+    }
+    if waiting.log_lines > 0 {
+        println!(
+            "logs      {} lines ({}) wait for the control plane",
+            waiting.log_lines,
+            human_bytes(waiting.log_bytes)
+        );
+    }
+    let means = match disk.state {
+        DiskState::Normal => "room enough",
+        DiskState::High => "nearly full: no new work is taken",
+        DiskState::Critical => "full: no attempts are started",
+        DiskState::Full => "full: nothing is acknowledged until there is room",
+    };
+    println!(
+        "disk      {means} ({} of {} free)",
+        human_bytes(disk.free_bytes),
+        human_bytes(disk.total_bytes)
+    );
+    println!(
+        "          journal {}, checkpoint {}, {} blobs {}, compiled code {}, set aside as damaged {}",
+        human_bytes(disk.journal_bytes),
+        human_bytes(disk.checkpoint_bytes),
+        disk.blobs,
+        human_bytes(disk.blob_bytes),
+        human_bytes(disk.compiled_bytes),
+        human_bytes(disk.quarantined_bytes)
+    );
 }
 
 async fn describe(component: PathBuf) -> anyhow::Result<()> {

@@ -2,7 +2,8 @@
 
 use super::Runtime;
 use super::services::AttemptServices;
-use eyot_link::AgentLink;
+use crate::chain;
+use eyot_link::{AgentLink, TransferError};
 use eyot_model::{BlobRef, Digest, Failure, FailureKind, Outcome, Usage, Value};
 use eyot_node::Start;
 use eyot_wasm_host::{AttemptEnd, AttemptSpec, CancelToken, Limits, Prepared};
@@ -49,16 +50,16 @@ impl Runtime {
             idempotent: start.idempotent,
             pace: parking_lot::Mutex::default(),
         });
-        let end = self.host.run(prepared, spec, services, cancel);
+        let end = self.excuse(start, self.host.run(prepared, spec, services, cancel));
         match self.keep_blobs(&end.outcome) {
             Ok(()) => end,
-            Err(error) => AttemptEnd {
-                outcome: Outcome::Failed(Failure::new(
-                    FailureKind::Agent,
-                    format!("outputs could not be made durable: {error}"),
-                )),
-                usage: end.usage,
-            },
+            Err(error) => {
+                let kind = if error.is_full() { FailureKind::DiskFull } else { FailureKind::Agent };
+                AttemptEnd {
+                    outcome: Outcome::Failed(Failure::new(kind, format!("outputs could not be made durable: {}", chain(&error)))),
+                    usage: end.usage,
+                }
+            }
         }
     }
 
@@ -79,7 +80,7 @@ impl Runtime {
             self.missing_in(value, &mut needed);
         }
         let prepared = self.host.ready(&start.digest);
-        if prepared.is_none() && !self.blobs.contains(&start.digest) {
+        if prepared.is_none() && !self.has(&start.digest) {
             needed.insert(start.digest, start.component.size);
         }
         if !needed.is_empty() {
@@ -103,10 +104,18 @@ impl Runtime {
 
     fn missing_in(&self, value: &Value, missing: &mut BTreeMap<Digest, u64>) {
         value.for_each_blob(&mut |blob: &BlobRef| {
-            if !self.blobs.contains(&blob.digest) {
+            if !self.has(&blob.digest) {
                 missing.insert(blob.digest, blob.size);
             }
         });
+    }
+
+    /// Whether a blob is here, its bytes as they should be: one that was damaged is fetched again like one that is not here.
+    fn has(&self, digest: &Digest) -> bool {
+        self.blobs.is_sound(digest).unwrap_or_else(|error| {
+            tracing::error!(%digest, error = chain(&error), "a blob cannot be read");
+            false
+        })
     }
 
     async fn fetch_all(&self, needed: &BTreeMap<Digest, u64>, cancel: &CancelToken) -> Result<(), Outcome> {
@@ -132,7 +141,13 @@ impl Runtime {
             match link {
                 Some(link) => match eyot_link::fetch(&link, digest, &self.blobs, |_, _| {}).await {
                     Ok(_) => continue,
-                    Err(error) => last = error.to_string(),
+                    Err(TransferError::Store(error)) if error.is_full() => {
+                        if !self.make_room() {
+                            let message = format!("blob {digest} was not fetched: {}", chain(&error));
+                            return Err(Outcome::Failed(Failure::new(FailureKind::DiskFull, message)));
+                        }
+                    }
+                    Err(error) => last = chain(&error),
                 },
                 None => deadline = Instant::now() + BLOB_PATIENCE,
             }

@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod core;
+mod disk;
 mod execute;
 mod queue;
+mod room;
 mod saved;
 mod services;
 mod storage;
@@ -16,7 +18,9 @@ pub use self::storage::{OpenError, Storage};
 
 use self::core::{Core, Effects};
 use self::queue::ReadyQueue;
+use self::room::Room;
 use crate::clock::Clock;
+use crate::config::DiskLimits;
 use crate::logs::Logs;
 use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
@@ -26,6 +30,7 @@ use eyot_node::{Node, Start};
 use eyot_wasm_host::{CancelToken, Host};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -42,6 +47,10 @@ pub struct Parts {
     /// Threads that run attempts.
     pub workers: usize,
     pub clock: Clock,
+    pub limits: DiskLimits,
+    pub logs: Logs,
+    /// The agent's data folder.
+    pub data: PathBuf,
 }
 
 /// The running agent, link apart.
@@ -53,6 +62,8 @@ pub struct Runtime {
     pub(crate) blobs: Arc<Store>,
     pub(crate) models: Arc<eyot_infer::Runtime>,
     pub(crate) logs: Logs,
+    pub(crate) room: Room,
+    pub(crate) data: PathBuf,
     pub(crate) clock: Clock,
     journal: Journal,
     link: watch::Sender<Option<AgentLink>>,
@@ -79,7 +90,9 @@ impl Runtime {
             host: parts.host,
             blobs: parts.blobs,
             models: parts.models,
-            logs: Logs::default(),
+            logs: parts.logs,
+            room: Room::new(parts.limits),
+            data: parts.data,
             clock: parts.clock,
             journal: service.handle(),
             link: watch::Sender::new(None),
@@ -89,6 +102,7 @@ impl Runtime {
             tokio: tokio::runtime::Handle::current(),
         });
         runtime.core.lock().service = Some(service);
+        crate::log_file::load(&runtime.data, &runtime.logs);
         for n in 0..parts.workers.max(1) {
             let worker = Arc::clone(&runtime);
             std::thread::Builder::new()
@@ -104,8 +118,10 @@ impl Runtime {
         });
         let timer = Arc::clone(&runtime);
         tokio::spawn(async move { timer.keep_time().await });
-        // What the node decided while it recovered.
-        runtime.turn(|_, _| {});
+        let keeper = Arc::clone(&runtime);
+        tokio::spawn(async move { keeper.keep_room().await });
+        // Before anything is started, and with it goes what the node decided while it recovered.
+        runtime.disk_turned(runtime.journal.disk_state());
         Ok((runtime, to_send))
     }
 
@@ -175,7 +191,7 @@ impl Runtime {
     fn hear(&self, news: News) {
         match news {
             News::Synced(position) => self.turn(|node, _| node.journal_synced(position)),
-            News::Disk(state) => tracing::warn!(?state, "disk state changed"),
+            News::Disk(state) => self.disk_turned(state),
             News::Health => {
                 let health = self.journal.health();
                 match health.sync_error.or(health.fold_error) {
@@ -218,7 +234,7 @@ impl Runtime {
         self.turn(|node, now| refused = node.submit(assignment, now).err());
         if let Some(error) = refused {
             self.finished.lock().remove(&run);
-            return Err(RunHereError::Workflow(error));
+            return Err(RunHereError::Refused(error));
         }
         let outcome = told.await.map_err(|_| RunHereError::Stopped)?;
         self.turn(|node, _| node.release(run));
@@ -250,6 +266,7 @@ impl Runtime {
         self.stopping.store(true, Ordering::Relaxed);
         self.ready.close();
         self.timer.notify_one();
+        crate::log_file::save(&self.data, &self.logs);
         let service = self.core.lock().service.take();
         if let Some(service) = service
             && let Err(error) = service.close()
@@ -262,8 +279,8 @@ impl Runtime {
 /// Why a run on this agent alone did not come to an end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunHereError {
-    #[error("workflow cannot run on this agent")]
-    Workflow(#[source] eyot_engine::GraphError),
+    #[error(transparent)]
+    Refused(#[from] eyot_node::SubmitError),
     #[error("agent stopped before the run ended; it goes on at the next start")]
     Stopped,
 }

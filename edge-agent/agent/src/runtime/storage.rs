@@ -2,6 +2,7 @@
 
 use super::checkpoint::{NodeFold, TREE};
 use crate::clock::Clock;
+use crate::config::DiskLimits;
 use eyot_checkpoint::{Checkpoint, Config as JournalConfig, News, OsDisk, Service, SledSource, StoreView, Timing};
 use eyot_model::Capacity;
 use eyot_node::{Config, Fold, Node, Record, Recovered};
@@ -37,22 +38,24 @@ impl Storage {
     ///
     /// # Errors
     /// When the disk itself cannot be used.
-    pub fn open(data: &Path, capacity: Capacity, clock: &Clock, generation: u64) -> Result<Self, OpenError> {
+    pub fn open(data: &Path, capacity: Capacity, limits: &DiskLimits, clock: &Clock, generation: u64) -> Result<Self, OpenError> {
         let folder = |path: &Path, source| OpenError::Folder {
             path: path.display().to_string(),
             source,
         };
+        crate::quarantine::tidy(data);
         let journal = data.join("journal");
         std::fs::create_dir_all(&journal).map_err(|e| folder(&journal, e))?;
         let disk = OsDisk::open(&journal).map_err(|e| folder(&journal, e))?;
-        let source = SledSource::new(data.join("checkpoint"), CACHE_BYTES);
+        let source = SledSource::new(data.join("checkpoint"), CACHE_BYTES).rewrite_from(limits.checkpoint_bytes);
         let now = clock.now();
         let label = now.as_millis().to_string();
         let (checkpoint, found) = Checkpoint::open(
             JournalConfig {
-                fold_bytes: 16 << 20,
-                journal_bytes: 48 << 20,
-                ..JournalConfig::default()
+                segment_bytes: limits.segment_bytes,
+                journal_bytes: limits.journal_bytes,
+                fold_bytes: (16 << 20).min(limits.journal_bytes / 3),
+                marks: limits.marks,
             },
             Arc::new(disk),
             Arc::new(source),

@@ -18,8 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Below this length of its file, in bytes, a database is never written anew for its size.
+/// Below this length of its file, in bytes, a database is not written anew for its size, unless told otherwise.
 const REWRITE_FROM: u64 = 64 << 20;
+/// A disk with less room than this, in bytes, is full: whatever goes wrong then goes wrong for that.
+const NO_ROOM: u64 = 256 << 10;
 /// A database is written anew when its file is longer than its content by this factor.
 const REWRITE_FACTOR: u64 = 4;
 /// Pairs per batch while writing anew.
@@ -30,6 +32,7 @@ const REWRITE_BATCH: usize = 64;
 pub struct SledSource {
     path: PathBuf,
     cache_bytes: u64,
+    rewrite_from: u64,
     /// A flush failed: what the file shows may not be on disk.
     suspect: Arc<AtomicBool>,
 }
@@ -41,8 +44,16 @@ impl SledSource {
         Self {
             path,
             cache_bytes,
+            rewrite_from: REWRITE_FROM,
             suspect: Arc::default(),
         }
+    }
+
+    /// The length of its file from which a database is written anew when most of it is waste.
+    #[must_use]
+    pub fn rewrite_from(mut self, bytes: u64) -> Self {
+        self.rewrite_from = bytes;
+        self
     }
 
     /// Opens the store as its own type.
@@ -55,15 +66,20 @@ impl SledSource {
             fs::remove_dir_all(&fresh).map_err(|source| io_error("remove a half-written copy", source))?;
         }
         let store = self.open_at(&self.path)?;
-        let too_long = fs::metadata(self.path.join("db")).is_ok_and(|m| m.len() > REWRITE_FROM)
-            && guarded("measure its content", || {
-                let content = store.content_bytes()?;
-                Ok(fs::metadata(self.path.join("db")).is_ok_and(|m| m.len() / REWRITE_FACTOR > content))
-            })?;
+        let length = store.length();
+        let too_long = length > self.rewrite_from
+            && guarded("measure its content", || Ok(length / REWRITE_FACTOR > store.content_bytes()?))?;
         if !too_long && !self.suspect.load(Ordering::Acquire) {
             return Ok(store);
         }
-        self.rewrite(store, &fresh)?;
+        match self.rewrite(store, &fresh) {
+            // What is there is sound, only long.
+            Err(error) if error.is_full() && !self.suspect.load(Ordering::Acquire) => {
+                tracing::warn!("no room to write the checkpoint store anew; it stays as long as it is");
+                fs::remove_dir_all(&fresh).map_err(|source| io_error("remove a half-written copy", source))?;
+            }
+            done => done?,
+        }
         self.suspect.store(false, Ordering::Release);
         self.open_at(&self.path)
     }
@@ -103,10 +119,12 @@ impl SledSource {
         if let Some(parent) = path.parent() {
             sync_dir(parent)?;
         }
+        let length = file.metadata().map_or(0, |m| m.len());
         Ok(SledStore {
             db,
             file,
             path: path.to_path_buf(),
+            look_again_at: self.rewrite_from.max(2 * length),
             writing: RwLock::new(()),
             suspect: self.suspect.clone(),
         })
@@ -148,9 +166,21 @@ impl SledSource {
     }
 }
 
+/// Whether the disk below `path` is full.
+fn no_room(path: &Path) -> bool {
+    rustix::fs::statvfs(path.parent().unwrap_or(path)).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < NO_ROOM)
+}
+
 impl StoreSource for SledSource {
     fn open(&self) -> Result<Arc<dyn CheckpointStore>, StoreError> {
-        Ok(Arc::new(self.open_sled()?))
+        match self.open_sled() {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error) if !error.is_full() && no_room(&self.path) => {
+                tracing::warn!(error = crate::fold::chain_of(&error), "the checkpoint store cannot be opened while the disk is full");
+                Err(io_error("be opened while the disk is full", io::ErrorKind::StorageFull.into()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn quarantine(&self, label: &str) -> Result<String, StoreError> {
@@ -221,6 +251,8 @@ pub struct SledStore {
     /// The database's file, opened a second time: an fsync works on the file whichever descriptor it comes through.
     file: File,
     path: PathBuf,
+    /// Length of the file from which it is worth opening the database again.
+    look_again_at: u64,
     /// Held for writing while a batch is applied, so that a reader never meets a value with half of its pieces.
     writing: RwLock<()>,
     suspect: Arc<AtomicBool>,
@@ -236,6 +268,11 @@ impl SledStore {
     /// What the system says.
     pub fn side_files(&self) -> io::Result<usize> {
         Ok(fs::read_dir(self.path.join("blobs"))?.count())
+    }
+
+    /// Of its file, in bytes.
+    fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |m| m.len())
     }
 
     fn content_bytes(&self) -> Result<u64, StoreError> {
@@ -408,5 +445,9 @@ impl CheckpointStore for SledStore {
             self.suspect.store(true, Ordering::Release);
         }
         flushed
+    }
+
+    fn has_grown(&self) -> bool {
+        self.length() > self.look_again_at
     }
 }

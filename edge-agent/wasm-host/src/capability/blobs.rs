@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::bindings::eyot::task::blobs::{BlobError as GuestError, Host, HostBlob, HostWriter};
-use crate::limits::Stop;
+use crate::limits::{Meter, Stop};
 use crate::{BlobError, BlobRead, BlobWrite};
 use eyot_model::{Digest, Value};
 use std::collections::BTreeMap;
@@ -51,8 +51,10 @@ impl State {
         if self.blobs.size(&digest).is_none() {
             return Err(GuestError::Denied);
         }
-        let reader = self.services.blobs().open(&digest).map_err(|e| unavailable(&e))?;
-        Ok((digest, reader))
+        match self.services.blobs().open(&digest) {
+            Ok(reader) => Ok((digest, reader)),
+            Err(e) => Err(unavailable(&mut self.meter, &e)),
+        }
     }
 }
 
@@ -83,7 +85,7 @@ impl HostBlob for State {
                 bytes.truncate(got);
                 Ok(Ok(bytes))
             }
-            Err(e) => Ok(Err(unavailable(&e))),
+            Err(e) => Ok(Err(unavailable(&mut self.meter, &e))),
         }
     }
 
@@ -113,10 +115,10 @@ impl HostWriter for State {
             Some(open) => open,
             None => match self.services.blobs().writer() {
                 Ok(new) => writer.0.insert(new),
-                Err(e) => return Ok(Err(unavailable(&e))),
+                Err(e) => return Ok(Err(unavailable(&mut self.meter, &e))),
             },
         };
-        Ok(open.write(&bytes).map_err(|e| unavailable(&e)))
+        Ok(open.write(&bytes).map_err(|e| unavailable(&mut self.meter, &e)))
     }
 
     fn finish(&mut self, writer: Resource<Writer>) -> wasmtime::Result<Result<Resource<Blob>, GuestError>> {
@@ -131,7 +133,7 @@ impl HostWriter for State {
                 self.blobs.blobs.insert(digest, size);
                 Ok(Ok(self.table.push(Blob { digest, reader })?))
             }
-            Err(e) => Ok(Err(unavailable(&e))),
+            Err(e) => Ok(Err(unavailable(&mut self.meter, &e))),
         }
     }
 
@@ -141,10 +143,14 @@ impl HostWriter for State {
     }
 }
 
-fn unavailable(error: &BlobError) -> GuestError {
+/// What the guest is told. The reason is noted, so that a guest which gives up for it is seen to have failed by the agent's
+/// doing and not by its own.
+fn unavailable(meter: &mut Meter, error: &BlobError) -> GuestError {
     match error {
-        BlobError::Full => GuestError::Limit(error.to_string()),
-        BlobError::Missing(_) => GuestError::Unavailable(error.to_string()),
+        BlobError::Full => GuestError::Limit(meter.stop_for(Stop::NoRoom(error.to_string())).to_string()),
+        BlobError::Missing(_) | BlobError::Damaged(_) => {
+            GuestError::Unavailable(meter.stop_for(Stop::NoBlob(error.to_string())).to_string())
+        }
         BlobError::Store(cause) => GuestError::Unavailable(format!("{error}: {cause}")),
     }
 }

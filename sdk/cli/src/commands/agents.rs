@@ -8,6 +8,7 @@ use crate::output::Output;
 use crate::paint::Paint;
 use crate::table::{Align, Table, cell};
 use eyot_model::api::{AgentView, Invitation, InviteRequest};
+use eyot_model::{DiskState, LinkState};
 use jiff::tz::TimeZone;
 
 pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Output) -> Outcome {
@@ -70,8 +71,20 @@ fn state(agent: &AgentView) -> &'static str {
         "revoked"
     } else if agent.draining {
         "draining"
+    } else if agent.link == LinkState::Connected && !agent.load.disk.takes_work() {
+        disk(agent.load.disk)
     } else {
         agent.link.as_str()
+    }
+}
+
+/// What the state of its disk means for an agent's work.
+fn disk(state: DiskState) -> &'static str {
+    match state {
+        DiskState::Normal => "room enough",
+        DiskState::High => "disk nearly full",
+        DiskState::Critical => "disk full, paused",
+        DiskState::Full => "disk full, stuck",
     }
 }
 
@@ -144,9 +157,10 @@ fn one(agent: &AgentView, paint: Paint) -> String {
     add(
         "disk",
         format!(
-            "{} of {} free",
+            "{} of {} free, {}",
             human::bytes(load.disk_bytes_free),
-            human::bytes(agent.capacity.disk_bytes)
+            human::bytes(agent.capacity.disk_bytes),
+            disk(load.disk)
         ),
     );
     if agent.capacity.gpus > 0 {

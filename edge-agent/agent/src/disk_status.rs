@@ -1,0 +1,137 @@
+//! What the agent has on its disk, and what of it waits for the cloud: for `eyot-agent status`.
+
+use crate::device;
+use crate::runtime::Runtime;
+use eyot_model::DiskState;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Bytes on disk, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskStatus {
+    pub state: DiskState,
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    /// Below this much free, no new work is taken.
+    pub high_free_bytes: u64,
+    /// Below this much free, no attempts are started.
+    pub critical_free_bytes: u64,
+    pub journal_bytes: u64,
+    pub checkpoint_bytes: u64,
+    pub blobs: u64,
+    pub blob_bytes: u64,
+    /// Compiled components.
+    pub compiled_bytes: u64,
+    /// What was found damaged and set aside.
+    pub quarantined_bytes: u64,
+}
+
+/// What the cloud has not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingStatus {
+    pub results: u64,
+    pub result_bytes: u64,
+    /// Blobs that those results name and the cloud does not have.
+    pub blobs: u64,
+    pub blob_bytes: u64,
+    /// Age of the oldest result.
+    pub oldest_seconds: Option<u64>,
+    /// Lines that tasks logged.
+    pub log_lines: u64,
+    pub log_bytes: u64,
+}
+
+impl DiskStatus {
+    pub(crate) fn of(runtime: &Runtime) -> Self {
+        let data = &runtime.data;
+        let (total_bytes, free_bytes) = device::disk(data).unwrap_or_default();
+        let usage = runtime.blobs.usage();
+        let marks = runtime.room.limits.marks;
+        Self {
+            state: runtime.look(eyot_node::Node::disk),
+            free_bytes,
+            total_bytes,
+            high_free_bytes: marks.high_free,
+            critical_free_bytes: marks.critical_free,
+            journal_bytes: bytes_in(&data.join("journal")),
+            checkpoint_bytes: bytes_in(&data.join("checkpoint")),
+            blobs: usage.blobs,
+            blob_bytes: usage.bytes,
+            compiled_bytes: runtime.host.cache_bytes().unwrap_or(0),
+            quarantined_bytes: crate::quarantine::bytes(data),
+        }
+    }
+}
+
+impl WaitingStatus {
+    pub(crate) fn of(runtime: &Runtime) -> Self {
+        let waiting = runtime.look(eyot_node::Node::waiting);
+        let logs = runtime.logs.waiting();
+        let now = runtime.clock.now();
+        Self {
+            results: waiting.results as u64,
+            result_bytes: waiting.result_bytes as u64,
+            blobs: waiting.blobs as u64,
+            blob_bytes: waiting.blob_bytes,
+            oldest_seconds: waiting.oldest.map(|at| now.since(at).as_duration().as_secs()),
+            log_lines: logs.lines as u64,
+            log_bytes: logs.bytes,
+        }
+    }
+}
+
+/// Bytes of all files under a folder; what cannot be read counts nothing.
+pub(crate) fn bytes_in(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// As people read it.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes;
+    let mut rest = 0;
+    let mut unit = None;
+    for name in UNITS {
+        if size < 1_024 {
+            break;
+        }
+        rest = size % 1_024;
+        size /= 1_024;
+        unit = Some(name);
+    }
+    match unit {
+        None => format!("{size} B"),
+        Some(unit) if size < 10 => format!("{size}.{} {unit}", rest * 10 / 1_024),
+        Some(unit) => format!("{size} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human_bytes;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (64 << 20, "64 MiB"),
+            (5 << 40, "5.0 TiB"),
+            (5_000 << 40, "5000 TiB"),
+        ] {
+            assert_eq!(human_bytes(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Which blobs must stay on this agent.
+
+use crate::node::Node;
+use eyot_model::Digest;
+use std::collections::BTreeSet;
+
+impl Node {
+    /// Every blob and component that a run held here names, and every one that a result names which the cloud has not
+    /// acknowledged. What is not among them may go.
+    #[must_use]
+    pub fn pinned_blobs(&self) -> BTreeSet<Digest> {
+        let mut pinned = BTreeSet::new();
+        for held in self.runs.values() {
+            held.run.for_each_blob(&mut |digest| {
+                pinned.insert(digest);
+            });
+        }
+        pinned.extend(self.outbox.blobs());
+        pinned
+    }
+}

@@ -1,0 +1,125 @@
+//! Keeping what nobody needs within bounds: the blobs that nothing names are a cache, and the least recently used go first.
+
+use crate::{Error, Store, Swept, layout};
+use eyot_model::Digest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+struct Candidate {
+    used: SystemTime,
+    digest: Digest,
+    size: u64,
+    path: PathBuf,
+    partial: bool,
+}
+
+impl Store {
+    /// Removes blobs, whole or partial, that are not in `live`, the least recently used first, until those that are left
+    /// have at most `keep_bytes` together and at least `free_bytes` were freed. What was used within the last `spare` stays,
+    /// and what is not known to be on disk yet, and what arrives at the moment.
+    ///
+    /// A crash on the way leaves some of them removed and nothing else.
+    ///
+    /// # Errors
+    /// What the disk reports.
+    pub fn evict(&self, live: &BTreeSet<Digest>, keep_bytes: u64, free_bytes: u64, spare: Duration) -> Result<Swept, Error> {
+        let used = self.write_uses_down();
+        let mut candidates = Vec::new();
+        self.for_each_durable(|digest, size, path| {
+            if !live.contains(&digest) {
+                let used = used.get(&digest).copied().unwrap_or_else(|| last_write(path));
+                candidates.push(Candidate {
+                    used,
+                    digest,
+                    size,
+                    path: path.to_owned(),
+                    partial: false,
+                });
+            }
+        })?;
+        for path in layout::files_in(&self.inner.layout.root.join("partial"))? {
+            if let Some(digest) = layout::digest_of_name(layout::name_of(&path))
+                && !live.contains(&digest)
+            {
+                candidates.push(Candidate {
+                    used: last_write(&path),
+                    digest,
+                    size: fs::metadata(&path).map_or(0, |m| m.len()),
+                    path,
+                    partial: true,
+                });
+            }
+        }
+        candidates.sort_by_key(|c| c.used);
+        let mut left: u64 = candidates.iter().map(|c| c.size).sum();
+        let mut swept = Swept::default();
+        for candidate in candidates {
+            if left <= keep_bytes && swept.bytes >= free_bytes {
+                break;
+            }
+            if self.evict_one(&candidate, spare)? {
+                left -= candidate.size;
+                swept.removed += 1;
+                swept.bytes += candidate.size;
+            }
+        }
+        self.drop_orphans()?;
+        Ok(swept)
+    }
+
+    /// Under the lock, so that whoever has just been told that the blob is here finds it.
+    fn evict_one(&self, candidate: &Candidate, spare: Duration) -> Result<bool, Error> {
+        let digest = &candidate.digest;
+        let mut state = self.inner.state.lock();
+        let used = state.used.get(digest).copied().unwrap_or(candidate.used);
+        let young = SystemTime::now().duration_since(used).unwrap_or_default() < spare;
+        if young || state.fresh.contains_key(digest) || state.arriving.contains_key(digest) {
+            return Ok(false);
+        }
+        match fs::remove_file(&candidate.path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(Error::io("remove", &candidate.path)(e)),
+        }
+        if candidate.partial {
+            state.verified.remove(digest);
+            let _ = fs::remove_file(self.inner.layout.partial_outline(digest));
+        } else {
+            state.usage.remove(candidate.size);
+            state.note_gone(digest);
+            let _ = fs::remove_file(self.inner.layout.outline(digest));
+        }
+        Ok(true)
+    }
+
+    /// Gives each blob that was used since the last time the time of its use, so that the order outlives this process.
+    pub(crate) fn write_uses_down(&self) -> BTreeMap<Digest, SystemTime> {
+        let used: BTreeMap<Digest, SystemTime> = self.inner.state.lock().used.clone();
+        for (digest, at) in &used {
+            // Only an order: where it cannot be written, an older one counts after the next start.
+            if let Ok(file) = File::open(self.inner.layout.blob(digest)) {
+                let _ = file.set_modified(*at);
+            }
+        }
+        let mut state = self.inner.state.lock();
+        state.used.retain(|digest, at| used.get(digest) != Some(at));
+        used
+    }
+
+    /// Outlines whose blob is gone.
+    fn drop_orphans(&self) -> Result<(), Error> {
+        for path in layout::files_in(&self.inner.layout.root.join("outlines"))? {
+            let here = layout::digest_of_name(layout::name_of(&path)).is_some_and(|digest| self.is_here(&digest));
+            if !here {
+                let _ = fs::remove_file(&path);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn last_write(path: &std::path::Path) -> SystemTime {
+    fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
