@@ -18,6 +18,7 @@ pub mod command;
 mod conductor;
 pub mod config;
 mod fleet;
+mod integrity;
 mod link;
 mod listener;
 mod metrics;

@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::retention::Retention;
 use crate::store::Store;
 use crate::tokens::Tokens;
-use crate::{backup, clock, conductor, link, listener, tls, tokens};
+use crate::{backup, clock, conductor, integrity, link, listener, tls, tokens};
 use eyot_link::Ca;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -42,6 +42,8 @@ pub enum Error {
     InUse(PathBuf),
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    #[error(transparent)]
+    Integrity(#[from] crate::integrity::Error),
     #[error("the blob store cannot be opened")]
     Blobs(#[from] eyot_blob::Error),
     #[error("the link for agents cannot be set up")]
@@ -87,6 +89,7 @@ impl Server {
         let lock = open_folder(&data)?;
         let ca = Arc::new(Ca::open_or_create(&data, clock::now())?);
         let store = Store::open(&data.join(backup::DATABASE)).await?;
+        integrity::check_ca(&store, &ca).await?;
         let blobs = eyot_blob::Store::open(data.join(backup::BLOBS))?;
         if !args.dev && tokens::ensure_admin(&store, &data.join(TOKEN_FILE)).await? {
             tracing::info!(file = %data.join(TOKEN_FILE).display(), "the first API token was made; it is in this file");

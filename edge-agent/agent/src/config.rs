@@ -57,7 +57,24 @@ impl AgentConfig {
                 source,
             },
         })?;
-        serde_json::from_slice(&bytes).map_err(|source| ConfigError::Malformed { path, source })
+        Self::parse(&bytes).map_err(|source| ConfigError::Malformed { path, source })
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// What an agent runs with whose file cannot be read: everything by default, and no address to dial.
+    #[must_use]
+    pub fn without_file(name: String) -> Self {
+        Self {
+            name,
+            addresses: Vec::new(),
+            labels: BTreeMap::new(),
+            site: None,
+            disk: DiskConfig::default(),
+            logs: LogConfig::default(),
+        }
     }
 
     /// Writes the file whole or not at all.
@@ -96,7 +113,7 @@ pub fn device_key(data: &Path) -> Result<[u8; 32], ConfigError> {
     Ok(key)
 }
 
-fn write_durable(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub(crate) fn write_durable(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let temporary = path.with_extension("new");
     let mut file = std::fs::OpenOptions::new()

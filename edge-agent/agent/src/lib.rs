@@ -5,6 +5,7 @@
 
 mod clock;
 pub mod config;
+pub mod copies;
 pub mod device;
 pub mod disk_status;
 pub mod link;

@@ -132,9 +132,7 @@ impl Waiting {
     }
 
     fn pop(&mut self) -> Option<LogRecord> {
-        let first = (0..LEVELS)
-            .filter_map(|at| self.levels[at].front().map(|(n, _)| (*n, at)))
-            .min()?;
+        let first = (0..LEVELS).filter_map(|at| self.levels[at].front().map(|(n, _)| (*n, at))).min()?;
         let (_, line) = self.levels[first.1].pop_front()?;
         self.bytes -= size(&line);
         self.changed = true;

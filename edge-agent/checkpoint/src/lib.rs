@@ -23,10 +23,10 @@ pub mod store;
 
 pub use checkpoint::{Checkpoint, Config, Loss, OpenError, Recovered, Report};
 pub use disk::{Disk, OsDisk, SimDisk};
+pub use eyot_model::DiskState;
 pub use fold::{FoldError, StoreOpening, StoreView};
 pub use journal::{BATCH_LIMIT, Damage, DamageKind, JournalError};
 pub use record::{Entry, Keep, LiveKey, RECORD_LIMIT, Record};
 pub use service::{Handle, Health, News, Service, Timing};
-pub use eyot_model::DiskState;
 pub use space::DiskMarks;
 pub use store::{Batch, CheckpointStore, Fold, MemorySource, MemoryStore, SledSource, StoreError, StoreSource};

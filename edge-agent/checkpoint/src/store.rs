@@ -51,7 +51,11 @@ impl StoreError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let kind = match self {
-            Self::Io { source, .. } | Self::Database { source: ::sled::Error::Io(source), .. } => source.kind(),
+            Self::Io { source, .. }
+            | Self::Database {
+                source: ::sled::Error::Io(source),
+                ..
+            } => source.kind(),
             _ => return false,
         };
         matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)

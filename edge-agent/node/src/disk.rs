@@ -41,3 +41,142 @@ impl Node {
         !held && !self.disk.takes_work()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+    use crate::node::Config;
+    use eyot_model::{
+        Capacity, ComponentRef, Digest, Epoch, Inputs, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy, Task, TaskIx,
+        TriggerRule, Workflow,
+    };
+    use eyot_wire::{Assignment, Refusal, ToAgent, ToCloud};
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn task(name: &str) -> Task {
+        Task {
+            name: name.into(),
+            uses: ComponentRef {
+                name: "c".into(),
+                digest: Some(Digest([9; 32])),
+                size: 1,
+            },
+            needs: BTreeSet::new(),
+            when: None,
+            with: BTreeMap::new(),
+            for_each: None,
+            retry: RetryPolicy::default(),
+            timeout: None,
+            cpu_limit: None,
+            queue_timeout: None,
+            trigger_rule: TriggerRule::default(),
+            resources: Resources::default(),
+            placement: Placement::default(),
+            grants: BTreeSet::new(),
+            idempotent: true,
+        }
+    }
+
+    fn assignment(run: u128, epoch: u32) -> Assignment {
+        let workflow = Workflow {
+            namespace: "n".into(),
+            name: "w".into(),
+            version: "1".into(),
+            inputs: BTreeMap::new(),
+            tasks: vec![task("only")],
+            outputs: BTreeMap::new(),
+            on_disconnect: OnDisconnect::default(),
+            on_failure: OnFailure::default(),
+            max_parallel: None,
+            deadline: None,
+            retention: Retention::default(),
+        };
+        Assignment {
+            run: RunId(run),
+            fragment: FragmentId(0),
+            epoch: Epoch(epoch),
+            workflow: Arc::new(workflow),
+            inputs: Arc::new(Inputs::new()),
+            tasks: vec![TaskIx(0)],
+            awaits: vec![],
+            facts: vec![],
+            created_at: NOW,
+        }
+    }
+
+    fn node() -> Node {
+        let capacity = Capacity {
+            cpu_millis: 4_000,
+            memory_bytes: 1 << 30,
+            ..Capacity::default()
+        };
+        Node::new(Config { capacity }, 1)
+    }
+
+    fn commands(node: &mut Node) -> Vec<Command> {
+        std::iter::from_fn(|| node.poll_command()).collect()
+    }
+
+    fn starts(commands: &[Command]) -> usize {
+        commands.iter().filter(|c| matches!(c, Command::Start { .. })).count()
+    }
+
+    fn assign(node: &mut Node, run: u128, epoch: u32) -> Vec<Command> {
+        node.handle_message(ToAgent::Assign(Box::new(assignment(run, epoch))), NOW);
+        commands(node)
+    }
+
+    #[test]
+    fn above_the_high_mark_new_work_is_refused_and_what_is_held_goes_on() {
+        let mut node = node();
+        assert_eq!(starts(&assign(&mut node, 1, 1)), 1);
+        node.disk_changed(DiskState::High, NOW);
+        assert!(commands(&mut node).is_empty());
+        let refused = assign(&mut node, 2, 1);
+        assert!(
+            matches!(
+                refused[..],
+                [Command::Send(ToCloud::Refused {
+                    why: Refusal::DiskFull,
+                    ..
+                })]
+            ),
+            "{refused:?}"
+        );
+        assert!(
+            !assign(&mut node, 1, 2)
+                .iter()
+                .any(|c| matches!(c, Command::Send(ToCloud::Refused { .. }))),
+            "a new epoch of what is held is no new work"
+        );
+        assert!(matches!(
+            node.submit(assignment(3, 1), NOW),
+            Err(SubmitError::NoRoom(DiskState::High))
+        ));
+        assert_eq!(node.load().disk, DiskState::High);
+        node.disk_changed(DiskState::Normal, NOW);
+        assert_eq!(starts(&assign(&mut node, 2, 1)), 1);
+    }
+
+    #[test]
+    fn above_the_critical_mark_nothing_starts_until_there_is_room() {
+        for full in [DiskState::Critical, DiskState::Full] {
+            let mut node = node();
+            assert_eq!(starts(&assign(&mut node, 1, 1)), 1);
+            node.disk_changed(full, NOW);
+            // A task that fails while the disk is full is tried again only once there is room.
+            let id = *node.admission.running().next().unwrap();
+            let failure = eyot_model::Failure::new(eyot_model::FailureKind::DiskFull, "no room");
+            node.attempt_ended(&id, eyot_model::Outcome::Failed(failure), eyot_model::Usage::default(), NOW);
+            let later = Timestamp(u64::MAX / 2);
+            node.handle_timeout(later);
+            assert_eq!(starts(&commands(&mut node)), 0);
+            node.disk_changed(DiskState::High, later);
+            assert_eq!(starts(&commands(&mut node)), 1, "it goes on by itself");
+        }
+    }
+}

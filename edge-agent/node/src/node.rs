@@ -10,8 +10,8 @@ use crate::saved::Saved;
 use crate::yielding::Yields;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
 use eyot_model::{
-    AttemptId, BlobRef, Capacity, Digest, DiskState, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
-    Value,
+    AttemptId, BlobRef, Capacity, Digest, DiskState, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp,
+    Usage, Value,
 };
 use eyot_wire::{Assignment, ToCloud};
 use std::collections::{BTreeMap, VecDeque};

@@ -195,13 +195,10 @@ fn call<T>(
 
 fn prepare(state: &mut State, scratch_dir: &Path, inputs: Inputs) -> Result<Vec<wit::NamedValue>, Failure> {
     if state.grants.contains(&Grant::Scratch) {
-        state
-            .wasi
-            .with_scratch(scratch_dir)
-            .map_err(|e| {
-                let kind = if is_full(&e) { FailureKind::DiskFull } else { FailureKind::Agent };
-                Failure::new(kind, format!("the scratch folder cannot be made: {e}"))
-            })?;
+        state.wasi.with_scratch(scratch_dir).map_err(|e| {
+            let kind = if is_full(&e) { FailureKind::DiskFull } else { FailureKind::Agent };
+            Failure::new(kind, format!("the scratch folder cannot be made: {e}"))
+        })?;
     }
     values::to_guest(inputs, state)
 }

@@ -82,7 +82,11 @@ fn run(arguments: &[OsString]) -> Result<(), Failed> {
         .map_err(|e| Failed::Component(format!("{e:#}")))?;
     std::fs::write(&out, code).map_err(|e| {
         let message = format!("compiled code cannot be written to {}: {e}", out.display());
-        if is_full(&e) { Failed::Full(message) } else { Failed::Agent(message) }
+        if is_full(&e) {
+            Failed::Full(message)
+        } else {
+            Failed::Agent(message)
+        }
     })
 }
 

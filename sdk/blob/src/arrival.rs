@@ -138,6 +138,9 @@ impl Store {
     }
 
     fn begun(&self, digest: &Digest) -> Option<Begin> {
+        // A damaged one goes to quarantine here, so that the right bytes are taken in its place. One that cannot be read
+        // is somebody else's trouble.
+        let _ = self.is_sound(digest);
         let state = self.inner.state.lock();
         if state.arriving.contains_key(digest) {
             Some(Begin::Arriving)

@@ -104,7 +104,7 @@ impl Store {
             return writer.finish();
         }
         let outline = Outline::small(Digest::of(bytes), bytes.len() as u64);
-        if self.contains(&outline.digest()) {
+        if self.is_sound(&outline.digest())? {
             return Ok(Stored {
                 digest: outline.digest(),
                 size: outline.size(),

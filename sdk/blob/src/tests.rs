@@ -299,3 +299,85 @@ proptest! {
         }
     }
 }
+
+fn age(dir: &Path, digest: &Digest, by: Duration) {
+    let at = std::time::SystemTime::now() - by;
+    fs::File::open(durable_path(dir, digest)).unwrap().set_modified(at).unwrap();
+}
+
+#[test]
+fn what_nothing_names_goes_by_last_use_and_within_its_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(86_400);
+    let digests: Vec<Digest> = {
+        let store = Store::open(dir.path()).unwrap();
+        (0..6).map(|n| store.put_durable(&bytes(1_000, n)).unwrap().digest).collect()
+    };
+    for (n, digest) in (1..).zip(&digests) {
+        age(dir.path(), digest, day * n);
+    }
+    let store = Store::open(dir.path()).unwrap();
+    let minute = Duration::from_secs(60);
+    // The oldest is read now, the second oldest is named.
+    store.open_blob(&digests[5]).unwrap();
+    let named = BTreeSet::from([digests[4]]);
+    let swept = store.evict(&named, 2_000, 0, minute).unwrap();
+    assert_eq!((swept.removed, swept.bytes), (3, 3_000));
+    let left: BTreeSet<Digest> = store.list().unwrap().into_iter().map(|(digest, _)| digest).collect();
+    assert_eq!(left, BTreeSet::from([digests[0], digests[4], digests[5]]));
+    assert_eq!(store.usage().blobs, 3);
+    // Room that has to be freed goes before the bound; what is in use stays all the same.
+    let swept = store.evict(&named, u64::MAX, 1, minute).unwrap();
+    assert_eq!(swept.removed, 1);
+    assert_eq!(
+        store.evict(&named, 0, u64::MAX, minute).unwrap().removed,
+        0,
+        "it was used a moment ago"
+    );
+    assert_eq!(store.evict(&named, 0, u64::MAX, Duration::ZERO).unwrap().removed, 1);
+}
+
+#[test]
+fn uses_outlive_the_process_and_what_is_not_durable_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3_600);
+    let store = Store::open(dir.path()).unwrap();
+    let used = store.put_durable(&bytes(10, 1)).unwrap().digest;
+    age(dir.path(), &used, hour * 100);
+    store.open_blob(&used).unwrap();
+    let fresh = store.put(&bytes(10, 2)).unwrap().digest;
+    store.evict(&BTreeSet::new(), 0, 0, hour).unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.evict(&BTreeSet::new(), 0, 0, hour).unwrap().removed, 0);
+    assert!(store.contains(&used) && store.contains(&fresh));
+}
+
+#[test]
+fn a_flipped_bit_is_found_before_the_blob_is_used_and_the_right_bytes_take_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let blob = bytes(2 * MIB + 17, 9);
+    let digest = Store::open(dir.path()).unwrap().put_durable(&blob).unwrap().digest;
+    let path = durable_path(dir.path(), &digest);
+    let flip = |at: usize| {
+        let mut damaged = fs::read(&path).unwrap();
+        damaged[at] ^= 4;
+        fs::write(&path, damaged).unwrap();
+    };
+    for at in [0, MIB, 2 * MIB + 16] {
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.is_sound(&digest).unwrap());
+        flip(at);
+        let store = Store::open(dir.path()).unwrap();
+        assert!(matches!(store.open_sound(&digest), Err(Error::Corrupt { .. })));
+        assert!(!store.contains(&digest));
+        assert!(!store.put_durable(&blob).unwrap().known);
+        assert!(store.is_sound(&digest).unwrap());
+    }
+    // Whoever brings it again finds it missing, not there.
+    flip(5);
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.resume(&digest, None).unwrap().is_none());
+    store.keep_quarantined(1).unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 1);
+}

@@ -93,7 +93,7 @@ impl Writer {
             let values = std::mem::take(&mut self.values);
             Outline::from_values(self.size, values).unwrap_or_else(|| Outline::small(Digest::of(&self.range), self.size))
         };
-        if self.store.contains(&outline.digest()) {
+        if self.store.is_sound(&outline.digest())? {
             return Ok(Stored {
                 digest: outline.digest(),
                 size: self.size,

@@ -18,7 +18,10 @@ impl Run {
         }
         for entry in &self.tasks {
             let items = entry.items.iter().flat_map(|items| &items.instances);
-            for outputs in std::iter::once(&entry.own).chain(items).filter_map(|instance| instance.outputs.as_ref()) {
+            for outputs in std::iter::once(&entry.own)
+                .chain(items)
+                .filter_map(|instance| instance.outputs.as_ref())
+            {
                 outputs.for_each_blob(&mut |blob| each(blob.digest));
             }
         }

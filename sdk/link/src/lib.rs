@@ -17,6 +17,7 @@ mod error;
 mod file;
 pub mod floor;
 mod frames;
+mod genuine;
 mod heartbeat;
 mod identity;
 mod link;

@@ -24,13 +24,13 @@ pub(crate) fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-fn roots_of(ca: &CertificateDer<'_>) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots_of(ca: &CertificateDer<'_>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(ca.clone().into_owned())?;
     Ok(roots)
 }
 
-fn tls(error: impl fmt::Display) -> Error {
+pub(crate) fn tls(error: impl fmt::Display) -> Error {
     Error::Crypto(error.to_string())
 }
 

@@ -132,9 +132,16 @@ pub(super) async fn download(State(app): State<App>, Path(digest): Path<String>,
         .parse()
         .map_err(|error: eyot_model::ParseDigestError| Error::bad_request("blob.bad-digest", error.to_string()))?;
     let blobs = app.blobs.clone();
-    let blob = match blocking(move || blobs.open_blob(&digest)).await? {
+    let blob = match blocking(move || blobs.open_sound(&digest)).await? {
         Ok(blob) => blob,
         Err(eyot_blob::Error::Missing { .. }) => return Err(Error::not_found("blob.not-found", format!("blob {digest} is not here"))),
+        Err(eyot_blob::Error::Corrupt { .. }) => {
+            return Err(Error::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "blob.damaged",
+                format!("blob {digest} was damaged on the control plane's disk and is set aside: upload it again, or restore a back-up"),
+            ));
+        }
         Err(error) => return Err(Error::internal(&error)),
     };
     let size = blob.size();

@@ -50,7 +50,13 @@ pub enum Error {
     TooNew { path: PathBuf, found: i64, known: i64 },
     #[error("the store failed")]
     Sql(#[source] Arc<sqlx::Error>),
-    #[error("{what} in the store cannot be read")]
+    #[error(
+        "the store at {path} is damaged ({found}): set it aside and restore the last back-up with `eyot-cloud restore`, as docs/disk.md says"
+    )]
+    Damaged { path: PathBuf, found: String },
+    #[error(
+        "{what} in the store is damaged or of another version: restore the last back-up with `eyot-cloud restore`, as docs/disk.md says"
+    )]
     Corrupt {
         what: &'static str,
         #[source]
@@ -98,6 +104,7 @@ impl Store {
             .pragma("trusted_schema", "OFF")
             .disable_statement_logging();
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        check(&mut connection, path).await?;
         schema::migrate(&mut connection, path).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -187,6 +194,19 @@ impl Store {
     fn readers(&self) -> &SqlitePool {
         &self.readers
     }
+}
+
+/// Whether the file is sound, as far as SQLite sees: what is written into a damaged one may be lost with it.
+async fn check(connection: &mut sqlx::SqliteConnection, path: &Path) -> Result<(), Error> {
+    let damaged = |found: String| Error::Damaged {
+        path: path.to_owned(),
+        found,
+    };
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| damaged(error.to_string()))?;
+    if found == "ok" { Ok(()) } else { Err(damaged(found)) }
 }
 
 /// An instant as SQLite keeps it.

@@ -4,10 +4,10 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use eyot_agent::config::{AgentConfig, DiskConfig, LogConfig, device_key};
+use eyot_agent::config::{AgentConfig, ConfigError, DiskConfig, LogConfig, device_key};
 use eyot_agent::disk_status::human_bytes;
 use eyot_agent::link::{LinkContext, keep};
-use eyot_agent::{Clock, Logs, Parts, Runtime, Storage, device, status};
+use eyot_agent::{Clock, Logs, Parts, Runtime, Storage, copies, device, status};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
 use eyot_model::{DiskState, Load};
@@ -155,6 +155,7 @@ async fn join(
         logs: LogConfig::default(),
     };
     config.save(&data)?;
+    copies::keep(&data).context("cannot copy the key and the certificate")?;
     println!(
         "{name} joined as {}; start it with `eyot-agent run --data {}`",
         identity.agent(),
@@ -174,9 +175,32 @@ fn host_name() -> Option<String> {
 }
 
 fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
-    let config = AgentConfig::load(data)?;
-    let identity = Identity::load(data)?.context("this device has a configuration and no certificate; join again")?;
-    let _lock = lock(data)?;
+    let _lock = if data.is_dir() { Some(lock(data)?) } else { None };
+    copies::settle(data);
+    let config = match AgentConfig::load(data) {
+        Err(error @ ConfigError::NotJoined(_)) => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "the configuration cannot be read; defaults hold, and no control plane is dialled until it is put right"
+            );
+            AgentConfig::without_file(host_name().unwrap_or_else(|| "agent".to_owned()))
+        }
+        Ok(config) => config,
+    };
+    let identity = match Identity::load(data) {
+        Ok(Some(identity)) => Some(identity),
+        Ok(None) => bail!("this device has a configuration and no certificate; join again"),
+        Err(error) => {
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "the key or the certificate of this device cannot be read; local work goes on. To come back to the control plane, remove \
+                 agent-key.pem and agent.pem from `{}` and join again with a token of `eyot agents invite`",
+                data.display()
+            );
+            None
+        }
+    };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, 4))
@@ -186,7 +210,7 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
     runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)))
 }
 
-async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, workers: usize) -> anyhow::Result<()> {
+async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, workers: usize) -> anyhow::Result<()> {
     let clock = Clock::start();
     let capacity = device::capacity(data);
     let generation = getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
@@ -211,7 +235,8 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
     };
     let storage = Storage::open(data, capacity, &limits, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
-    let _status = match status::serve(data, Arc::clone(&runtime), identity.agent().to_string(), config.name.clone()) {
+    let agent = identity.as_ref().map_or_else(|| "unknown".to_owned(), |i| i.agent().to_string());
+    let _status = match status::serve(data, Arc::clone(&runtime), agent.clone(), config.name.clone()) {
         Ok(status) => Some(status),
         Err(error) => {
             // Such as a path that is too long for a socket: no reason to leave the work undone.
@@ -219,36 +244,43 @@ async fn serve(data: &Path, config: AgentConfig, identity: Arc<Identity>, worker
             None
         }
     };
-    tokio::spawn(keep_certificate(Arc::clone(&identity), data.to_owned()));
-    let (load, load_seen) = watch::channel(Load::default());
-    let dialer = Dialer::new(
-        Arc::clone(&identity),
-        DialerOptions {
-            addresses: config.addresses.clone(),
-            load: load_seen,
-            clock: eyot_link::Clock::system(),
-        },
-    )?;
-    tracing::info!(agent = %identity.agent(), name = config.name, version = env!("CARGO_PKG_VERSION"), "agent is running");
+    tracing::info!(agent, name = config.name, version = env!("CARGO_PKG_VERSION"), "agent is running");
     eyot_agent::notify_ready();
     let (stop, stopped) = watch::channel(false);
-    let context = LinkContext {
-        runtime: Arc::clone(&runtime),
-        config,
-        capacity,
-        data: data.to_owned(),
-        incarnation: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
-        load,
-    };
-    let link = tokio::spawn(async move {
-        if let Err(error) = keep(context, dialer, outbound, stopped).await {
-            tracing::error!(error = %error, advice = error.advice(), "the control plane does not take this agent back; its work goes on here");
+    let link = match identity.filter(|_| !config.addresses.is_empty()) {
+        None => None,
+        Some(identity) => {
+            tokio::spawn(keep_certificate(Arc::clone(&identity), data.to_owned()));
+            let (load, load_seen) = watch::channel(Load::default());
+            let dialer = Dialer::new(
+                identity,
+                DialerOptions {
+                    addresses: config.addresses.clone(),
+                    load: load_seen,
+                    clock: eyot_link::Clock::system(),
+                },
+            )?;
+            let context = LinkContext {
+                runtime: Arc::clone(&runtime),
+                config,
+                capacity,
+                data: data.to_owned(),
+                incarnation: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
+                load,
+            };
+            Some(tokio::spawn(async move {
+                if let Err(error) = keep(context, dialer, outbound, stopped).await {
+                    tracing::error!(error = %error, advice = error.advice(), "the control plane does not take this agent back; its work goes on here");
+                }
+            }))
         }
-    });
+    };
     wait_for_signal().await?;
     tracing::info!("stopping");
     let _ = stop.send(true);
-    if let Err(error) = link.await {
+    if let Some(link) = link
+        && let Err(error) = link.await
+    {
         tracing::error!(%error, "link task failed");
     }
     let stopping = Arc::clone(&runtime);
@@ -261,7 +293,12 @@ async fn keep_certificate(identity: Arc<Identity>, data: PathBuf) {
     let mut renewed = identity.watch();
     while renewed.changed().await.is_ok() {
         let (identity, data) = (Arc::clone(&identity), data.clone());
-        match tokio::task::spawn_blocking(move || identity.save(&data)).await {
+        let save = move || {
+            identity.save(&data)?;
+            copies::keep(&data)?;
+            anyhow::Ok(())
+        };
+        match tokio::task::spawn_blocking(save).await {
             Ok(Ok(())) => tracing::info!("renewed certificate is on disk"),
             Ok(Err(error)) => tracing::error!(%error, "renewed certificate could not be written down"),
             Err(error) => tracing::error!(%error, "renewed certificate could not be written down"),
@@ -319,7 +356,9 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
 fn print_disk(status: &status::Status) {
     let (disk, waiting) = (&status.disk, &status.waiting);
     if status.unreported {
-        let oldest = waiting.oldest_seconds.map_or_else(String::new, |s| format!(", the oldest for {s} s"));
+        let oldest = waiting
+            .oldest_seconds
+            .map_or_else(String::new, |s| format!(", the oldest for {s} s"));
         println!(
             "results   {} wait for the control plane ({}, {} blobs of {}{oldest})",
             waiting.results,

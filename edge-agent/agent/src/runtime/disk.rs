@@ -12,7 +12,9 @@ impl Runtime {
             DiskState::Normal => tracing::info!("the disk has room again: work is taken and started as usual"),
             DiskState::High => tracing::warn!("the disk is nearly full: no new work is taken; see docs/disk.md for how to free some"),
             DiskState::Critical => {
-                tracing::error!("the disk is all but full: no attempts are started until there is room; see docs/disk.md for how to free some");
+                tracing::error!(
+                    "the disk is all but full: no attempts are started until there is room; see docs/disk.md for how to free some"
+                );
             }
             DiskState::Full => {
                 tracing::error!("the disk is full: nothing is acknowledged until there is room; see docs/disk.md for how to free some");

@@ -54,7 +54,11 @@ impl Runtime {
         match self.keep_blobs(&end.outcome) {
             Ok(()) => end,
             Err(error) => {
-                let kind = if error.is_full() { FailureKind::DiskFull } else { FailureKind::Agent };
+                let kind = if error.is_full() {
+                    FailureKind::DiskFull
+                } else {
+                    FailureKind::Agent
+                };
                 AttemptEnd {
                     outcome: Outcome::Failed(Failure::new(kind, format!("outputs could not be made durable: {}", chain(&error)))),
                     usage: end.usage,

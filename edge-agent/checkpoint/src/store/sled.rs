@@ -67,8 +67,8 @@ impl SledSource {
         }
         let store = self.open_at(&self.path)?;
         let length = store.length();
-        let too_long = length > self.rewrite_from
-            && guarded("measure its content", || Ok(length / REWRITE_FACTOR > store.content_bytes()?))?;
+        let too_long =
+            length > self.rewrite_from && guarded("measure its content", || Ok(length / REWRITE_FACTOR > store.content_bytes()?))?;
         if !too_long && !self.suspect.load(Ordering::Acquire) {
             return Ok(store);
         }
@@ -176,7 +176,10 @@ impl StoreSource for SledSource {
         match self.open_sled() {
             Ok(store) => Ok(Arc::new(store)),
             Err(error) if !error.is_full() && no_room(&self.path) => {
-                tracing::warn!(error = crate::fold::chain_of(&error), "the checkpoint store cannot be opened while the disk is full");
+                tracing::warn!(
+                    error = crate::fold::chain_of(&error),
+                    "the checkpoint store cannot be opened while the disk is full"
+                );
                 Err(io_error("be opened while the disk is full", io::ErrorKind::StorageFull.into()))
             }
             Err(error) => Err(error),

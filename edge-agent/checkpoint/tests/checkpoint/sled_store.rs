@@ -159,3 +159,57 @@ fn an_idle_store_is_small() {
     assert_eq!(recovered.store.scan(LOG, &[], None, usize::MAX).unwrap().len(), 2_000);
     checkpoint.close().unwrap();
 }
+
+/// Every record replaces the one before it: the content stays small while the database's log grows.
+fn latest(_: Position, record: &[u8], out: &mut Batch) {
+    out.put(LOG, b"latest".to_vec(), record);
+}
+
+#[test]
+fn a_database_that_grows_while_it_is_used_is_written_anew_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let source = Arc::new(SledSource::new(path.clone(), 1 << 20).rewrite_from(4 << 20));
+    let disk = Arc::new(SimDisk::new());
+    let (mut checkpoint, _) = Checkpoint::open(small(), disk, source, Arc::new(latest), 1, "label").unwrap();
+    let mut longest = 0;
+    for n in 0..60 {
+        checkpoint.append(vec![Record::until_folded(noise(n, 1 << 20))]).unwrap();
+        checkpoint.fold().unwrap();
+        longest = longest.max(fs::metadata(path.join("db")).unwrap().len());
+    }
+    assert!(longest < 40 << 20, "{longest} bytes for one value of 1 MiB");
+    assert_eq!(checkpoint.store().get(LOG, b"latest").unwrap(), Some(noise(59, 1 << 20)));
+    checkpoint.close().unwrap();
+}
+
+#[test]
+fn a_hundred_thousand_records_are_open_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let disk = SimDisk::new();
+    {
+        let source = Arc::new(SledSource::new(path.clone(), 4 << 20));
+        let (mut checkpoint, _) =
+            Checkpoint::open(Config::default(), Arc::new(disk.clone()), source, Arc::new(log_fold), 1, "label").unwrap();
+        for n in 0..100 {
+            checkpoint
+                .append((0..1_000).map(|i| Record::until_folded(noise(n * 1_000 + i, 100))).collect())
+                .unwrap();
+            checkpoint.fold().unwrap();
+        }
+        // Killed: it is not closed.
+    }
+    disk.kill();
+    let began = std::time::Instant::now();
+    let source = Arc::new(SledSource::new(path, 4 << 20));
+    let (_, recovered) = Checkpoint::open(Config::default(), Arc::new(disk), source, Arc::new(log_fold), 2, "label").unwrap();
+    let took = began.elapsed();
+    assert_eq!(recovered.report.loss, None);
+    assert_eq!(recovered.report.last.n, 100_000);
+    println!(
+        "100,000 records are open after {took:?}, {} of them replayed",
+        recovered.report.folded
+    );
+    assert!(took < std::time::Duration::from_secs(60), "{took:?}");
+}

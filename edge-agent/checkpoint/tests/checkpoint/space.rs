@@ -1,7 +1,12 @@
 //! A disk that runs full, and has room again.
 
-use crate::world::{World, append, live, log, small, text};
-use eyot_checkpoint::{Config, DiskMarks, DiskState, JournalError, Record};
+use crate::world::{World, append, live, log, log_fold, small, text};
+use eyot_checkpoint::{
+    Checkpoint, CheckpointStore, Config, DiskMarks, DiskState, JournalError, MemorySource, Record, SimDisk, StoreError, StoreOpening,
+    StoreSource,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn config() -> Config {
     Config {
@@ -104,4 +109,69 @@ fn the_journal_stays_short_and_what_is_alive_stays_in_it() {
     assert_eq!(recovered.live[0].position.n, 1, "a copy keeps its position");
     assert_eq!(log(&recovered)[0], (1, text(1)));
     assert_eq!(recovered.report.loss, None);
+}
+
+/// A store on a disk that has no room for it, for as long as the flag says.
+#[derive(Debug, Default)]
+struct Cramped {
+    inner: MemorySource,
+    full: AtomicBool,
+    set_aside: AtomicUsize,
+}
+
+impl StoreSource for Cramped {
+    fn open(&self) -> Result<Arc<dyn CheckpointStore>, StoreError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(StoreError::Io {
+                action: "be opened",
+                source: std::io::ErrorKind::StorageFull.into(),
+            });
+        }
+        self.inner.open()
+    }
+
+    fn quarantine(&self, label: &str) -> Result<String, StoreError> {
+        self.set_aside.fetch_add(1, Ordering::Relaxed);
+        self.inner.quarantine(label)
+    }
+}
+
+#[test]
+fn a_store_without_room_is_not_taken_for_damaged_and_comes_back() {
+    let disk = SimDisk::new();
+    let source = Arc::new(Cramped::default());
+    let open = |generation| {
+        Checkpoint::open(
+            small(),
+            Arc::new(disk.clone()),
+            source.clone(),
+            Arc::new(log_fold),
+            generation,
+            "label",
+        )
+        .unwrap()
+    };
+    let (mut checkpoint, _) = open(1);
+    append(&mut checkpoint, 1..=400);
+    checkpoint.fold().unwrap();
+    checkpoint.close().unwrap();
+    source.full.store(true, Ordering::Relaxed);
+    let (mut checkpoint, recovered) = open(2);
+    assert!(
+        matches!(recovered.report.store, StoreOpening::InMemory { .. }),
+        "{:?}",
+        recovered.report
+    );
+    assert_eq!(recovered.report.loss, None);
+    append(&mut checkpoint, 401..=900);
+    checkpoint.fold().unwrap();
+    source.full.store(false, Ordering::Relaxed);
+    append(&mut checkpoint, 901..=910);
+    checkpoint.fold().unwrap();
+    checkpoint.close().unwrap();
+    assert_eq!(source.set_aside.load(Ordering::Relaxed), 0);
+    let (_, recovered) = open(3);
+    assert_eq!(recovered.report.store, StoreOpening::Opened);
+    let texts: Vec<Vec<u8>> = log(&recovered).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, (1..=910).map(text).collect::<Vec<_>>());
 }
