@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    fn assignment(run: u128, epoch: u32) -> Assignment {
+    fn assignment(run: u128, epoch: u64) -> Assignment {
         let workflow = Workflow {
             namespace: "n".into(),
             name: "w".into(),
@@ -125,7 +125,7 @@ mod tests {
         commands.iter().filter(|c| matches!(c, Command::Start { .. })).count()
     }
 
-    fn assign(node: &mut Node, run: u128, epoch: u32) -> Vec<Command> {
+    fn assign(node: &mut Node, run: u128, epoch: u64) -> Vec<Command> {
         node.handle_message(ToAgent::Assign(Box::new(assignment(run, epoch))), NOW);
         commands(node)
     }

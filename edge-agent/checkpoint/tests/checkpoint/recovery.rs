@@ -400,7 +400,7 @@ fn store_with(pairs: &[(Vec<u8>, Vec<u8>)], position: eyot_model::Position) -> e
 #[test]
 fn without_any_store_the_journal_keeps_everything() {
     let world = short();
-    world.source.fail_opens(2);
+    world.source.fail_opens(100);
     let (mut checkpoint, recovered) = world.open(2);
     assert!(matches!(recovered.report.store, StoreOpening::InMemory { .. }));
     assert_eq!(numbers(&recovered), range(1..=7));
@@ -409,6 +409,7 @@ fn without_any_store_the_journal_keeps_everything() {
     checkpoint.fold().unwrap();
     drop(checkpoint);
     world.crash(4);
+    world.source.fail_opens(0);
     let (_, recovered) = world.open(2);
     assert_eq!(recovered.report.store, StoreOpening::Created);
     assert_eq!(log(&recovered).len(), 2_007);

@@ -2,6 +2,7 @@
 
 mod backup;
 mod cancel;
+mod damage;
 mod happy;
 mod intruders;
 mod limits;
