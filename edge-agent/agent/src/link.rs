@@ -205,6 +205,18 @@ async fn upload(runtime: Arc<Runtime>, link: AgentLink, digest: Digest) {
                 return runtime.turn(|node, _| node.uploaded(digest));
             }
             Err(TransferError::Link(_)) => return,
+            Err(TransferError::Store(eyot_blob::Error::Missing { .. } | eyot_blob::Error::Corrupt { .. })) => {
+                // It may have been in the cloud already, before a restart.
+                match eyot_link::fetch(&link, digest, &runtime.blobs, |_, _| {}).await {
+                    Ok(_) => continue,
+                    Err(TransferError::NotFound { .. } | TransferError::Denied { .. }) => {
+                        tracing::error!(%digest, "an output is damaged and the control plane does not have it: its task fails");
+                        return runtime.turn(|node, _| node.blob_lost(digest));
+                    }
+                    Err(TransferError::Link(_)) => return,
+                    Err(error) => tracing::warn!(%digest, %error, "a damaged blob cannot be had; trying again"),
+                }
+            }
             Err(error) => tracing::warn!(%digest, %error, "blob does not go up; trying again"),
         }
         tokio::time::sleep(wait).await;

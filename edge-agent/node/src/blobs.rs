@@ -18,4 +18,11 @@ impl Node {
         pinned.extend(self.outbox.blobs());
         pinned
     }
+
+    /// A blob that was to be uploaded is damaged or gone, and the cloud does not have it: whoever waits for it is told.
+    pub fn blob_lost(&mut self, digest: Digest) {
+        if self.outbox.lost(digest) {
+            self.flush();
+        }
+    }
 }

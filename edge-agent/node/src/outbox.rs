@@ -1,6 +1,6 @@
 //! Results that the cloud has not acknowledged. They are never dropped.
 
-use eyot_model::{BlobRef, Digest, Event, Position};
+use eyot_model::{BlobRef, Digest, Event, Failure, FailureKind, Outcome, Position};
 use eyot_wire::{Report, ReportItem};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -87,6 +87,25 @@ impl Outbox {
         self.uploaded.insert(digest);
     }
 
+    /// A blob that only this device had is damaged or gone. The results that name it, which nobody was told of, are failures
+    /// now; true if there are any.
+    pub(crate) fn lost(&mut self, digest: Digest) -> bool {
+        let mut any = false;
+        for waiting in self.items.iter_mut().skip(self.sent) {
+            if waiting.blobs.iter().any(|blob| blob.digest == digest)
+                && let Event::Ended { outcome, .. } = &mut waiting.item.event
+            {
+                // The same words after a restart: one result has one digest.
+                let message = format!("output {digest} was damaged on the agent's disk before it was in the cloud");
+                *outcome = Outcome::Failed(Failure::new(FailureKind::BlobUnavailable, message));
+                waiting.blobs.clear();
+                any = true;
+            }
+        }
+        self.uploading.remove(&digest);
+        any
+    }
+
     /// The next report, of what is synced and complete.
     pub(crate) fn next_report(&mut self, synced: Position) -> Option<Report> {
         let mut items = Vec::new();
@@ -150,6 +169,43 @@ mod tests {
                 at: Timestamp(0),
             },
         }
+    }
+
+    #[test]
+    fn a_result_whose_blob_is_lost_is_told_as_a_failure_that_names_it() {
+        let digest = Digest([3; 32]);
+        let mut outbox = Outbox::default();
+        let mut ended = item(1);
+        ended.event = Event::Ended {
+            path: Path::task(TaskIx(0)),
+            attempt: 1,
+            epoch: Epoch(1),
+            at: Timestamp(0),
+            outcome: Outcome::Succeeded(eyot_model::Outputs::new()),
+            usage: eyot_model::Usage::default(),
+            retry_at: None,
+        };
+        let blob = BlobRef {
+            digest,
+            size: 9,
+            form: BlobForm::Raw,
+        };
+        outbox.push(ended, 1, vec![blob]);
+        outbox.push(item(2), 1, vec![]);
+        assert_eq!(outbox.uploads(), [blob]);
+        assert!(outbox.next_report(at(9)).is_none(), "it waits for its blob");
+        assert_eq!(outbox.waiting(), (2, 2, BTreeSet::from([blob])));
+        assert!(outbox.lost(digest));
+        let report = outbox.next_report(at(9)).unwrap();
+        assert_eq!(report.items.len(), 2);
+        match &report.items[0].event {
+            Event::Ended {
+                outcome: Outcome::Failed(failure),
+                ..
+            } => assert!(failure.message.contains(&digest.to_string())),
+            other => panic!("{other:?}"),
+        }
+        assert!(!outbox.lost(digest), "it is told");
     }
 
     fn at(n: u64) -> Position {
