@@ -43,7 +43,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] crate::store::Error),
     #[error(transparent)]
-    Integrity(#[from] crate::integrity::Error),
+    Integrity(#[from] integrity::Error),
     #[error("the blob store cannot be opened")]
     Blobs(#[from] eyot_blob::Error),
     #[error("the link for agents cannot be set up")]

@@ -264,6 +264,23 @@ impl Checkpoint {
         fold::round(&mut direct, &mut self.folder, self.config.journal_bytes)
     }
 
+    /// Sets the store aside, because its content turned out to be damaged when it was read, and builds it anew from what the
+    /// journal has: everything that unfinished runs need.
+    ///
+    /// # Errors
+    /// [`FoldError`]: the journal cannot be read, or the new store not be written.
+    pub fn replace_store(&mut self, why: &str) -> Result<StoreOpening, FoldError> {
+        let opening = self.folder.replace(why);
+        let mut direct = Direct {
+            journal: &mut self.journal,
+            space: &mut self.space,
+            disk: &*self.disk,
+        };
+        fold::rebuild(&mut direct, &mut self.folder)?;
+        self.folder.flush()?;
+        Ok(opening)
+    }
+
     #[must_use]
     pub fn store(&self) -> StoreView {
         self.folder.view()

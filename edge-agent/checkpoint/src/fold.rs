@@ -340,7 +340,7 @@ pub(crate) fn round(journal: &mut impl JournalAccess, folder: &mut Folder, journ
 }
 
 /// Folds all that the journal still has into an empty store.
-fn rebuild(journal: &mut impl JournalAccess, folder: &mut Folder) -> Result<(), FoldError> {
+pub(crate) fn rebuild(journal: &mut impl JournalAccess, folder: &mut Folder) -> Result<(), FoldError> {
     let scan = journal.scan().map_err(FoldError::Read)?;
     let synced = journal.with(|j| j.synced());
     let entries: BTreeMap<u64, Entry> = scan.entries;

@@ -16,6 +16,7 @@ impl Node {
             });
         }
         pinned.extend(self.outbox.blobs());
+        pinned.extend(self.saved_blobs().map(|blob| blob.digest));
         pinned
     }
 

@@ -104,6 +104,7 @@ mod tests {
             tasks: vec![TaskIx(0)],
             awaits: vec![],
             facts: vec![],
+            saved: vec![],
             created_at: NOW,
         }
     }

@@ -20,6 +20,8 @@ pub enum OpenError {
     Folder { path: String, source: std::io::Error },
     #[error("journal cannot be opened")]
     Journal(#[source] eyot_checkpoint::OpenError),
+    #[error("checkpoint store is damaged and cannot be built anew")]
+    Rebuild(#[source] eyot_checkpoint::FoldError),
     #[error("checkpoint store cannot be read")]
     Store(#[source] eyot_checkpoint::store::StoreError),
     #[error("thread of the journal cannot be started")]
@@ -50,7 +52,7 @@ impl Storage {
         let source = SledSource::new(data.join("checkpoint"), CACHE_BYTES).rewrite_from(limits.checkpoint_bytes);
         let now = clock.now();
         let label = now.as_millis().to_string();
-        let (checkpoint, found) = Checkpoint::open(
+        let (mut checkpoint, found) = Checkpoint::open(
             JournalConfig {
                 segment_bytes: limits.segment_bytes,
                 journal_bytes: limits.journal_bytes,
@@ -76,7 +78,14 @@ impl Storage {
             sync_every: Duration::from_millis(25),
             ..Timing::default()
         };
-        let records = read(&found.store).map_err(OpenError::Store)?;
+        let records = match read(&found.store) {
+            Ok(records) => records,
+            // It opened, and is damaged within.
+            Err(error) => {
+                checkpoint.replace_store(&crate::chain(&error)).map_err(OpenError::Rebuild)?;
+                read(&found.store).map_err(OpenError::Store)?
+            }
+        };
         // What the node writes next gets the number that it expects.
         let last = report.taken;
         let (node, recovery) = Node::recover(Config { capacity }, Recovered { records, last }, now);

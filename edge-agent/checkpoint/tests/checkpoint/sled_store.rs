@@ -213,3 +213,26 @@ fn a_hundred_thousand_records_are_open_soon() {
     );
     assert!(took < std::time::Duration::from_secs(60), "{took:?}");
 }
+
+#[test]
+fn a_store_that_is_found_damaged_when_it_is_read_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let disk = SimDisk::new();
+    let (mut checkpoint, _) = open(&disk, &path, 1);
+    append(&mut checkpoint, 1..=50);
+    checkpoint.fold().unwrap();
+    checkpoint.close().unwrap();
+    let (mut checkpoint, recovered) = open(&disk, &path, 2);
+    assert!(matches!(
+        checkpoint.replace_store("a piece is missing").unwrap(),
+        StoreOpening::Rebuilt { .. }
+    ));
+    assert_eq!(log(&recovered).len(), 50);
+    append(&mut checkpoint, 51..=60);
+    checkpoint.fold().unwrap();
+    drop(checkpoint);
+    drop(recovered);
+    let (_, recovered) = open(&disk, &path, 3);
+    assert_eq!(log(&recovered).len(), 60);
+}
