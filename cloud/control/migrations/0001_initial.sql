@@ -73,7 +73,7 @@ CREATE TABLE fragments (
     run      BLOB NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     fragment INTEGER NOT NULL,
     epoch    INTEGER NOT NULL,
-    agent    BLOB NOT NULL,
+    agent    BLOB,                        -- NULL while it is fenced: nobody has it under this epoch
     record   BLOB NOT NULL,               -- the coordinator's view of the fragment
     PRIMARY KEY (run, fragment)
 ) STRICT, WITHOUT ROWID;
@@ -98,7 +98,8 @@ CREATE TABLE agents (
     last_seen            INTEGER,
     profile              BLOB,            -- AgentProfile, once it has said hello
     committed_generation BLOB NOT NULL DEFAULT x'0000000000000000',
-    committed_n          INTEGER NOT NULL DEFAULT 0
+    committed_n          INTEGER NOT NULL DEFAULT 0,
+    incarnation          BLOB             -- number of its start that was taken last; NULL: any is
 ) STRICT;
 
 CREATE TABLE invites (

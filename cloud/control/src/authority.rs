@@ -57,6 +57,7 @@ impl eyot_link::Authority for Authority {
                 last_seen: None,
                 profile: None,
                 committed: Position::default(),
+                incarnation: None,
             };
             let guards = vec![
                 Guard::InviteOpen {

@@ -19,6 +19,8 @@ pub(crate) trait Line: Send + Sync {
 pub(crate) struct Member {
     pub(crate) record: AgentRecord,
     pub(crate) link: LinkState,
+    /// Since when it is out of contact. After a restart of the control plane, since that.
+    away_since: Option<Timestamp>,
     line: Option<(u64, Arc<dyn Line>)>,
 }
 
@@ -61,6 +63,7 @@ impl Fleet {
                     Member {
                         record,
                         link: LinkState::Disconnected,
+                        away_since: Some(crate::clock::now()),
                         line: None,
                     },
                 );
@@ -85,6 +88,7 @@ impl Fleet {
         member.record.profile = Some(profile.clone());
         member.record.last_seen = Some(now);
         member.link = LinkState::Connected;
+        member.away_since = None;
         member.line = Some((link, line));
         Some(vec![Change::SetProfile {
             agent,
@@ -152,6 +156,7 @@ impl Fleet {
         member.line.as_ref().filter(|(current, _)| *current == link)?;
         member.line = None;
         member.link = LinkState::Disconnected;
+        member.away_since = Some(crate::clock::now());
         member.record.last_seen.map(|seen| Change::SetSeen { agent, seen })
     }
 
@@ -184,6 +189,7 @@ impl Fleet {
         let line = self.members.write().get_mut(&agent).and_then(|member| {
             member.record.revoked = true;
             member.link = LinkState::Disconnected;
+            member.away_since = Some(crate::clock::now());
             member.line.take()
         });
         if let Some((_, line)) = line {
@@ -214,6 +220,32 @@ impl Fleet {
             .read()
             .get(&agent)
             .map_or_else(|| agent.to_string(), |m| m.record.name.clone())
+    }
+
+    /// Takes the number of an agent's start, or not: another device with its disk was taken after the numbers that this
+    /// one knows. What to store, before it is welcomed.
+    pub(crate) fn take_incarnation(&self, agent: AgentId, claim: eyot_coordinator::Claim<'_>) -> Option<Change> {
+        let mut members = self.members.write();
+        let member = members.get_mut(&agent)?;
+        eyot_coordinator::admits(member.record.incarnation, claim).then(|| {
+            member.record.incarnation = Some(claim.new);
+            Change::SetIncarnation {
+                agent,
+                incarnation: Some(claim.new),
+            }
+        })
+    }
+
+    /// Whatever an agent presents next is taken.
+    pub(crate) fn readmit(&self, agent: AgentId) {
+        if let Some(member) = self.members.write().get_mut(&agent) {
+            member.record.incarnation = None;
+        }
+    }
+
+    /// Since when an agent is out of contact; None while it is not.
+    pub(crate) fn away_since(&self, agent: AgentId) -> Option<Timestamp> {
+        self.members.read().get(&agent).and_then(|member| member.away_since)
     }
 
     pub(crate) fn link(&self, agent: AgentId) -> LinkState {

@@ -4,9 +4,10 @@ use crate::clock;
 use crate::conductor::{Handle, Input, Planning};
 use crate::fleet::{Fleet, Line};
 use crate::store::{Change, LogRow, Store};
+use eyot_coordinator::Claim;
 use eyot_link::{CloudLink, Events, Happening, Live, Peer, Server};
 use eyot_model::{AgentId, AgentProfile, DiskState, LinkState, Millis, RunId};
-use eyot_wire::{CloseCode, LogRecord, Refusal, ToAgent, ToCloud, Welcome};
+use eyot_wire::{CloseCode, Hello, LogRecord, Refusal, ToAgent, ToCloud, Welcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +97,10 @@ impl Links {
             Ok(None) => return Ok(()),
             Err(why) => return refuse(why),
         };
+        if !self.is_no_copy(agent, hello.incarnation, &hello.before).await? {
+            link.close(CloseCode::Copied);
+            return Err("its disk is a copy of another device's, or was put back to an older state");
+        }
         let profile = bounded(hello.profile);
         let skew = hello.clock.since(clock::now()).0.max(clock::now().since(hello.clock).0);
         if skew > 30_000 {
@@ -154,6 +159,31 @@ impl Links {
             link.close(CloseCode::Protocol);
         }
         ended
+    }
+
+    /// Takes the number of the agent's start, durably, before anything else is heard from it. If another device with the
+    /// same disk was taken since, the agent's fragments are placed anew, unless that other one is here and at work.
+    async fn is_no_copy(&self, agent: AgentId, new: u64, before: &[u64]) -> Result<bool, &'static str> {
+        let before = before.get(..Hello::BEFORE_LIMIT).unwrap_or(before);
+        if let Some(change) = self.fleet.take_incarnation(agent, Claim { new, before }) {
+            let stored = self.store.commit(vec![], vec![change]).await;
+            return stored.map(|()| true).map_err(|error| {
+                tracing::error!(%agent, error = %crate::chain(&error), "the start of an agent was not stored");
+                "the store failed"
+            });
+        }
+        metrics::counter!("eyot_alarms_total").increment(1);
+        tracing::error!(
+            %agent,
+            name = self.fleet.name(agent),
+            "alarm: two devices use one agent's disk, or a disk was put back to an older state; stop the copy and join that device anew, \
+             or let this one begin again with `eyot agents readmit`"
+        );
+        if self.fleet.link(agent) == LinkState::Disconnected {
+            let why = "a copy of the agent's disk was seen";
+            let _ = self.give(Input::Expel { agent, why }).await;
+        }
+        Ok(false)
     }
 
     async fn listen(&self, agent: AgentId, number: u64, events: &mut Events<ToCloud>) -> Result<(), &'static str> {

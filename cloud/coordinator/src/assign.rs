@@ -4,7 +4,7 @@ use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
 use crate::entry::{Entry, FragmentEntry};
 use eyot_model::{Epoch, Event, FragmentId, Path, Plan, RunId, SkipReason, Timestamp};
-use eyot_wire::{Assignment, Refusal, ToAgent};
+use eyot_wire::{Assignment, ToAgent};
 use std::sync::Arc;
 
 impl Coordinator {
@@ -32,24 +32,21 @@ impl Coordinator {
         for fragment in plan.fragments {
             let epoch = Epoch(entry.fragments.get(&fragment.id).map_or(1, |f| f.epoch.0 + 1));
             entry.owner.extend(fragment.tasks.iter().map(|task| (*task, fragment.id)));
-            let owned = FragmentEntry {
-                agent: fragment.agent,
-                epoch,
-                tasks: fragment.tasks,
-                accepted: false,
-            };
             self.commands.push_back(Command::Commit(Change::Assigned {
                 run,
                 fragment: fragment.id,
-                agent: owned.agent,
+                agent: fragment.agent,
                 epoch,
-                tasks: owned.tasks.clone(),
+                tasks: fragment.tasks.clone(),
+                why: None,
             }));
+            let owned = FragmentEntry::new(Some(fragment.agent), epoch, fragment.tasks);
             entry.fragments.insert(fragment.id, owned);
-            fragments.push(fragment.id);
+            fragments.push((fragment.id, fragment.agent));
         }
         self.advance(run, None, now);
-        for fragment in fragments {
+        for (fragment, agent) in fragments {
+            self.lease(run, fragment, agent, now);
             self.send_assignment(run, fragment);
         }
     }
@@ -57,36 +54,18 @@ impl Coordinator {
     /// An agent has an assignment on disk.
     pub fn accepted(&mut self, agent: eyot_model::AgentId, run: RunId, fragment: FragmentId, epoch: Epoch) {
         if let Some(owned) = self.runs.get_mut(&run).and_then(|e| e.fragments.get_mut(&fragment))
-            && owned.agent == agent
-            && owned.epoch == epoch
+            && owned.is_held_by(agent, epoch)
         {
             owned.accepted = true;
         }
     }
 
-    /// An agent does not take an assignment. If nothing of the run has begun, the run is planned anew.
-    pub fn refused(&mut self, agent: eyot_model::AgentId, run: RunId, fragment: FragmentId, epoch: Epoch, why: &Refusal) {
-        let Some(entry) = self.runs.get_mut(&run) else { return };
-        let current = entry
-            .fragments
-            .get(&fragment)
-            .is_some_and(|f| f.agent == agent && f.epoch == epoch && !f.accepted);
-        if !current {
-            return;
-        }
-        let message = format!("agent {agent} refused fragment {}: {}", fragment.0, refusal_text(why));
-        entry.waiting_for = Some(message.clone());
-        self.commands.push_back(Command::Alarm { agent, run, message });
-    }
-
     pub(crate) fn send_assignment(&mut self, run: RunId, fragment: FragmentId) {
         let Some(entry) = self.runs.get(&run) else { return };
         let Some(owned) = entry.fragments.get(&fragment) else { return };
+        let Some(agent) = owned.agent else { return };
         let message = Box::new(ToAgent::Assign(Box::new(assignment(run, entry, fragment, owned))));
-        self.commands.push_back(Command::Send {
-            agent: owned.agent,
-            message,
-        });
+        self.commands.push_back(Command::Send { agent, message });
     }
 }
 
@@ -103,13 +82,5 @@ fn assignment(run: RunId, entry: &Entry, fragment: FragmentId, owned: &FragmentE
         awaits,
         created_at: entry.run.created_at(),
         saved: entry.saved_for(&owned.tasks),
-    }
-}
-
-fn refusal_text(why: &Refusal) -> &str {
-    match why {
-        Refusal::Draining => "it is draining",
-        Refusal::DiskFull => "its disk is full",
-        Refusal::Invalid(reason) => reason,
     }
 }

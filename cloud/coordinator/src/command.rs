@@ -2,6 +2,7 @@
 
 use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, Plan, Position, RunId, RunOutcome, TaskIx};
 use eyot_wire::{SavedState, ToAgent};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -11,6 +12,12 @@ pub enum Command {
     Send { agent: AgentId, message: Box<ToAgent> },
     /// The run needs a plan for what has not ended: answer with `planned` or `unplaceable`.
     Plan { run: RunId },
+    /// The fragment needs another agent, one for all that is left of it and none of `exclude`: answer with `replanned`.
+    Replan {
+        run: RunId,
+        fragment: FragmentId,
+        exclude: BTreeSet<AgentId>,
+    },
     /// The run is over and stored.
     Ended { run: RunId, outcome: RunOutcome },
     /// Something that an operator should see: a result that contradicts a committed one, an agent that oversteps.
@@ -36,11 +43,30 @@ pub enum Change {
         agent: AgentId,
         epoch: Epoch,
         tasks: Vec<TaskIx>,
+        /// Why it changes hands; None where it is given out for the first time.
+        why: Option<String>,
     },
     /// The latest that an instance saved for itself.
     Saved { run: RunId, state: Box<SavedState> },
     /// What the instance saved is of no use any more.
     Unsaved { run: RunId, path: Path },
+    /// The fragment belongs to nobody under this epoch: whoever had it before commits nothing of it any more.
+    Fenced {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+        why: String,
+    },
+    /// A result under an epoch that had passed. It changes nothing; it is kept so that people can see it.
+    Late {
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+        agent: AgentId,
+        event: Event,
+    },
+    /// What the run waits for beside its own tasks; None once it waits for nothing more.
+    Waiting { run: RunId, why: Option<String> },
     /// Everything of the agent's journal up to here is stored.
     Heard { agent: AgentId, through: Position },
     /// The run is over.

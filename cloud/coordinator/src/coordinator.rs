@@ -2,8 +2,9 @@
 
 use crate::command::{Change, Command};
 use crate::entry::{Entry, FragmentEntry};
+use crate::lease::Leases;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, LinkState, Plan, Position, RunId, TaskIx, Timestamp, Workflow};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, Plan, Position, RunId, TaskIx, Timestamp, Workflow};
 use eyot_wire::{SavedState, ToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,17 +23,29 @@ pub struct Submission {
 pub struct Stored {
     pub submission: Submission,
     pub plan: Option<Plan>,
-    pub fragments: Vec<(FragmentId, AgentId, Epoch, Vec<TaskIx>)>,
+    pub fragments: Vec<StoredFragment>,
     /// In the order of their sequence numbers.
     pub events: Vec<Event>,
     /// What instances saved for themselves.
     pub saved: Vec<SavedState>,
 }
 
+/// A fragment as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFragment {
+    pub fragment: FragmentId,
+    /// None where it was fenced.
+    pub agent: Option<AgentId>,
+    pub epoch: Epoch,
+    pub tasks: Vec<TaskIx>,
+    /// Who owned it under earlier epochs.
+    pub former: BTreeMap<Epoch, AgentId>,
+}
+
 #[derive(Default)]
 pub struct Coordinator {
     pub(crate) runs: BTreeMap<RunId, Entry>,
-    pub(crate) links: BTreeMap<AgentId, LinkState>,
+    pub(crate) leases: Leases,
     pub(crate) heard: BTreeMap<AgentId, Position>,
     pub(crate) commands: VecDeque<Command>,
     timers: BTreeMap<RunId, Timestamp>,
@@ -50,7 +63,7 @@ impl Coordinator {
 
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.values().min().copied()
+        self.timers.values().min().copied().into_iter().chain(self.leases.next()).min()
     }
 
     pub fn handle_timeout(&mut self, now: Timestamp) {
@@ -61,6 +74,7 @@ impl Coordinator {
             }
             self.advance(run, None, now);
         }
+        self.end_graces(now);
     }
 
     /// A new run. It asks for a plan at once.
@@ -94,17 +108,18 @@ impl Coordinator {
         let run = stored.submission.run;
         let mut entry = new_entry(stored.submission)?;
         entry.plan = stored.plan;
-        for (fragment, agent, epoch, tasks) in stored.fragments {
-            entry.owner.extend(tasks.iter().map(|task| (*task, fragment)));
-            entry.fragments.insert(
-                fragment,
-                FragmentEntry {
-                    agent,
-                    epoch,
-                    tasks,
-                    accepted: true,
-                },
-            );
+        let mut leased = Vec::new();
+        for stored in stored.fragments {
+            entry.owner.extend(stored.tasks.iter().map(|task| (*task, stored.fragment)));
+            leased.extend(stored.agent.map(|agent| (stored.fragment, agent)));
+            let owned = FragmentEntry {
+                accepted: true,
+                // Events of the whole history are not told apart by epoch here, so it is not given back to a late agent.
+                progressed: true,
+                former: stored.former,
+                ..FragmentEntry::new(stored.agent, stored.epoch, stored.tasks)
+            };
+            entry.fragments.insert(stored.fragment, owned);
         }
         for event in &stored.events {
             let _ = entry.run.replay(event);
@@ -117,7 +132,15 @@ impl Coordinator {
         if unplaced {
             self.commands.push_back(Command::Plan { run });
         }
+        for (fragment, agent) in leased {
+            self.lease(run, fragment, agent, now);
+        }
         self.advance(run, None, now);
+        if self.runs.get(&run).is_some_and(|e| e.run.cancel_requested_by().is_some()) {
+            self.end_what_nobody_owns(run, now);
+        } else {
+            self.search_for_fenced(run);
+        }
         Ok(())
     }
 
@@ -126,7 +149,8 @@ impl Coordinator {
         self.heard.insert(agent, through);
     }
 
-    /// Asks for a plan again for every run that could not be placed: the fleet has changed.
+    /// Asks for a plan again for every run, and another agent for every fragment, that could not be placed: the fleet has
+    /// changed.
     pub fn fleet_changed(&mut self) {
         let waiting: Vec<RunId> = self
             .runs
@@ -135,6 +159,7 @@ impl Coordinator {
             .map(|(run, _)| *run)
             .collect();
         self.commands.extend(waiting.into_iter().map(|run| Command::Plan { run }));
+        self.search_again();
     }
 
     /// No agent can take some task of the run; it waits for the fleet to change.
@@ -157,16 +182,6 @@ impl Coordinator {
         true
     }
 
-    /// The state of an agent's link, as it changes.
-    pub fn link_changed(&mut self, agent: AgentId, state: LinkState) {
-        self.links.insert(agent, state);
-    }
-
-    #[must_use]
-    pub fn link(&self, agent: AgentId) -> LinkState {
-        self.links.get(&agent).copied().unwrap_or_default()
-    }
-
     /// An unfinished run.
     #[must_use]
     pub fn entry(&self, run: RunId) -> Option<&Entry> {
@@ -181,12 +196,7 @@ impl Coordinator {
     /// How many unfinished fragments an agent owns.
     #[must_use]
     pub fn fragments_of(&self, agent: AgentId) -> u32 {
-        let count = self
-            .runs
-            .values()
-            .flat_map(|e| e.fragments.values().filter(move |f| f.agent == agent && !e.fragment_ended(f)))
-            .count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        u32::try_from(self.open_fragments_of(agent).len()).unwrap_or(u32::MAX)
     }
 
     /// Takes what the engine of a run wants done: events to store and to tell, the end.
@@ -233,9 +243,9 @@ impl Coordinator {
             }
         }
         for (fragment, events) in news {
-            if let Some(owner) = entry.fragments.get(&fragment) {
+            if let Some(agent) = entry.fragments.get(&fragment).and_then(|owned| owned.agent) {
                 self.commands.push_back(Command::Send {
-                    agent: owner.agent,
+                    agent,
                     message: Box::new(ToAgent::Facts { run, events }),
                 });
             }
@@ -261,8 +271,10 @@ impl Coordinator {
             self.commands.push_back(Command::Ended { run, outcome });
         } else {
             self.watch(run);
+            if stopped {
+                self.end_what_nobody_owns(run, now);
+            }
         }
-        let _ = now;
     }
 
     fn watch(&mut self, run: RunId) {

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 impl Coordinator {
     /// Durable records of an agent's journal. Each result commits at most once, and only under the current epoch of its
     /// fragment and from the agent that owns it.
+    ///
+    /// An agent's records come in the order in which it decided, so what an attempt consumed is either a fact from here,
+    /// which is committed, or was reported before it. Where such an earlier record turns out not to be the one that is
+    /// committed, nothing after it commits either: the epoch of the fragment is raised on the spot.
     pub fn reported(&mut self, agent: AgentId, report: Report, now: Timestamp) {
         let Some(through) = report.items.last().map(|item| item.position) else {
             return;
@@ -18,14 +22,17 @@ impl Coordinator {
         let mut touched: BTreeSet<RunId> = BTreeSet::new();
         let mut items = report.items.into_iter().peekable();
         while let Some(item) = items.next() {
-            let run = item.run;
+            let (run, fragment) = (item.run, item.fragment);
             if self.is_fenced(agent, &item) {
                 if self.runs.contains_key(&run) {
-                    fenced.insert((run, item.fragment, item.epoch));
+                    fenced.insert((run, fragment, item.epoch));
+                    self.note_late(agent, item);
                 }
-            } else {
-                self.commit(agent, item, now);
+            } else if self.commit(agent, item, now) {
                 touched.insert(run);
+            } else {
+                self.advance(run, Some(agent), now);
+                self.contradicted(run, fragment, agent, now);
             }
             // The engine's decisions are taken run by run, so that one report of many events costs one pass.
             if items.peek().is_none_or(|next| next.run != run) && touched.remove(&run) {
@@ -50,31 +57,43 @@ impl Coordinator {
         };
         let names_own = item.event.task().is_none_or(|task| entry.owner.get(&task) == Some(&item.fragment));
         let may_say = names_own && !matches!(item.event, Event::RunEnded { .. });
-        !(may_say && owned.agent == agent && owned.epoch == item.epoch)
+        !(may_say && owned.is_held_by(agent, item.epoch))
     }
 
-    fn commit(&mut self, agent: AgentId, item: ReportItem, now: Timestamp) {
-        let Some(entry) = self.runs.get_mut(&item.run) else { return };
-        let task = item.event.task();
-        match entry.run.handle_event(item.event, now) {
-            Ok(Applied::New | Applied::Known) => {}
-            Ok(Applied::Late) => {
-                let message = format!("a second, different end of {task:?} was reported; the first one stays");
-                self.commands.push_back(Command::Alarm {
-                    agent,
-                    run: item.run,
-                    message,
-                });
-            }
-            Err(rejected) => {
-                let message = format!("an event was reported that cannot be: {rejected}");
-                self.commands.push_back(Command::Alarm {
-                    agent,
-                    run: item.run,
-                    message,
-                });
-            }
+    /// Keeps a result that came too late, for people to see: only of a fragment that the agent did own under that epoch.
+    fn note_late(&mut self, agent: AgentId, item: ReportItem) {
+        let owned = self.runs.get(&item.run).and_then(|entry| entry.fragments.get(&item.fragment));
+        let was_theirs = owned.is_some_and(|owned| owned.former.get(&item.epoch) == Some(&agent));
+        if was_theirs && matches!(item.event, Event::Ended { .. }) {
+            self.commands.push_back(Command::Commit(Change::Late {
+                run: item.run,
+                fragment: item.fragment,
+                epoch: item.epoch,
+                agent,
+                event: item.event,
+            }));
         }
+    }
+
+    /// False if it contradicts what is committed.
+    fn commit(&mut self, agent: AgentId, item: ReportItem, now: Timestamp) -> bool {
+        let Some(entry) = self.runs.get_mut(&item.run) else { return true };
+        if let Some(owned) = entry.fragments.get_mut(&item.fragment) {
+            owned.accepted = true;
+            owned.progressed = true;
+        }
+        let task = item.event.task();
+        let message = match entry.run.handle_event(item.event, now) {
+            Ok(Applied::New | Applied::Known) => return true,
+            Ok(Applied::Late) => format!("a second, different end of {task:?} was reported; the first one stays"),
+            Err(rejected) => format!("an event was reported that cannot be: {rejected}"),
+        };
+        self.commands.push_back(Command::Alarm {
+            agent,
+            run: item.run,
+            message,
+        });
+        false
     }
 
     pub(crate) fn heard(&mut self, agent: AgentId, through: Position) {

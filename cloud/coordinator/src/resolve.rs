@@ -30,7 +30,7 @@ impl Coordinator {
         let entry = self.runs.get(&run).ok_or(Unresolvable::NoRun)?;
         let (path, attempt) = entry.run.unknown_attempt(task, item)?;
         let (_, owned) = entry.owner(task).ok_or(Unresolvable::NoOwner)?;
-        let agent = owned.agent;
+        let agent = owned.agent.ok_or(Unresolvable::NoOwner)?;
         if self.link(agent) == LinkState::Disconnected {
             return Err(Unresolvable::Away(agent));
         }

@@ -14,7 +14,7 @@ impl Coordinator {
         let current = entry
             .fragments
             .get(&fragment)
-            .is_some_and(|owned| owned.agent == agent && owned.epoch == state.epoch);
+            .is_some_and(|owned| owned.is_held_by(agent, state.epoch));
         let fits = current && entry.owner.get(&state.path.task) == Some(&fragment) && state.is_bounded() && entry.is_open(state.path);
         let news = entry.saved.get(&state.path).is_none_or(|known| state.is_newer_than(known));
         if fits && news {

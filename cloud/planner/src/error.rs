@@ -11,13 +11,21 @@ pub struct Unplaceable {
     pub refusals: Vec<Refusal>,
 }
 
-/// Why a run cannot be planned. Only [`Error::NoAgents`] and [`Error::Unplaceable`] can pass by waiting: for agents.
+/// Why a run cannot be planned. Only [`Error::NoAgents`], [`Error::Unplaceable`] and [`Error::Apart`] can pass by
+/// waiting: for agents.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error("there is no agent to run it on: none has joined")]
     NoAgents,
     #[error("{}", unplaceable(.0))]
     Unplaceable(Vec<Unplaceable>),
+    /// Each task has an agent, and no agent can take all of them.
+    #[error("{}", apart(.tasks, *.excluded))]
+    Apart {
+        tasks: Vec<String>,
+        /// Agents that were not asked.
+        excluded: usize,
+    },
     /// An expression that cannot be read or that names what is not there.
     #[error("cannot evaluate `{field}` of task `{task}`")]
     Expression {
@@ -50,6 +58,21 @@ fn unplaceable(tasks: &[Unplaceable]) -> String {
     let mut text = tasks.iter().take(SHOWN).map(one).collect::<Vec<_>>().join("; ");
     if tasks.len() > SHOWN {
         text.push_str(&format!("; and {} more tasks", tasks.len() - SHOWN));
+    }
+    text
+}
+
+fn apart(tasks: &[String], excluded: usize) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<String> = tasks.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let mut text = format!("no single agent can take all that is left of it: {}", names.join(", "));
+    if tasks.len() > SHOWN {
+        text.push_str(&format!(" and {} more tasks", tasks.len() - SHOWN));
+    }
+    match excluded {
+        0 => {}
+        1 => text.push_str(" (1 agent is not asked)"),
+        n => text.push_str(&format!(" ({n} agents are not asked)")),
     }
     text
 }

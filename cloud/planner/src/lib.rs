@@ -25,20 +25,22 @@ mod reads;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod words;
 
 pub use error::{Error, ExpressionError, Unplaceable};
 pub use fleet::Candidate;
 pub use history::{History, MAX_COMPONENTS, MAX_PAIRS, Mean, Observation};
+pub use whole::place_whole;
 
 use crate::estimate::Estimate;
 use crate::explain::Explain;
 use crate::fleet::Fleet;
-use crate::graph::Graph;
+use crate::graph::{Graph, Lists};
 use crate::lanes::Lanes;
 use crate::needs::Classes;
 use crate::reads::Reads;
-use crate::schedule::{Placed, Standing};
+use crate::schedule::{Edge, Placed, Standing};
 use eyot_expr::{Program, Scope};
 use eyot_model::{AgentId, Choice, Expr, Inputs, Millis, Plan, Pruned, Task, TaskIx, Value, Workflow};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,57 +68,115 @@ pub struct Request<'a> {
 /// When a task fits no agent, an expression cannot be evaluated, or the workflow is not well-formed.
 pub fn plan(request: &Request<'_>) -> Result<Plan, Error> {
     let workflow = request.workflow;
-    let graph = Graph::new(workflow)?;
-    let inputs = with_defaults(workflow, request.inputs);
-    let mut scope = Scope::new();
-    scope.bind_ref("inputs", &inputs);
-    let pruned = prune::prune(workflow, &graph, &scope, request.settled)?;
-
-    let fleet = Fleet::new(request.fleet, request.seed);
-    let standing = standing(request, &fleet, &pruned);
+    let prepared = Prepared::new(request)?;
+    let (fleet, standing) = (&prepared.fleet, &prepared.standing);
     if !standing.contains(&Standing::Open) {
-        return Ok(Plan { pruned, ..Plan::default() });
+        return Ok(Plan {
+            pruned: prepared.pruned,
+            ..Plan::default()
+        });
     }
     if fleet.len() == 0 {
         return Err(Error::NoAgents);
     }
-    let lanes: Vec<u32> = match workflow.max_parallel {
-        Some(most) => fleet.lanes.iter().map(|lanes| (*lanes).min(most.max(1))).collect(),
-        None => fleet.lanes.clone(),
-    };
-    let classes = Classes::new(workflow, &fleet, &lanes, &inputs, &standing)?;
-    check_placeable(workflow, &classes, &standing)?;
-    let reads = Reads::new(workflow, &inputs, &scope, request.history, &standing)?;
-    let estimate = Estimate::new(workflow, &fleet, &classes, &reads, request.history, &standing);
+    let classes = prepared.classes(workflow)?;
+    let mut plan = prepared.estimated_with(request, &classes, |estimate, edges, lanes| {
+        let placed = schedule::schedule(estimate, &prepared.graph, edges, standing, lanes.to_vec());
+        let fragments = cut::cut(fleet, estimate, &placed, edges, standing);
+        let explain = Explain {
+            workflow,
+            fleet,
+            cost: estimate,
+            placed: &placed,
+            standing,
+        };
+        let choices: Vec<Choice> = (0..)
+            .zip(&placed)
+            .filter_map(|(node, placed)| placed.as_ref().map(|p| (node, p)))
+            .map(|(node, placed): (u32, &Placed)| explain.choice(node, placed, edges.get(node), &classes.of(node).refusals))
+            .collect();
+        Ok(Plan {
+            fragments,
+            makespan: choices.iter().map(|c| c.finish).max().unwrap_or_default(),
+            choices,
+            pruned: Vec::new(),
+        })
+    })?;
+    plan.pruned = prepared.pruned;
+    Ok(plan)
+}
 
-    let typical = request.history.typical_ms().unwrap_or(estimate::DEFAULT_MS);
-    let free = (0..).zip(&lanes).map(|(agent, &count)| {
-        let mut backlog = fleet.backlog(agent, typical);
-        backlog.truncate(count as usize); // ascending: those free first
-        Lanes::new(backlog)
-    });
-    let placed = schedule::schedule(&estimate, &graph, &reads.edges, &standing, free.collect());
+/// What every question about a request begins with.
+struct Prepared<'a> {
+    graph: Graph,
+    inputs: Value,
+    pruned: Vec<Pruned>,
+    fleet: Fleet<'a>,
+    standing: Vec<Standing>,
+    /// How many attempts of the run each agent runs side by side.
+    lanes: Vec<u32>,
+}
 
-    let fragments = cut::cut(&fleet, &estimate, &placed, &reads.edges, &standing);
-    let explain = Explain {
-        workflow,
-        fleet: &fleet,
-        cost: &estimate,
-        placed: &placed,
-        standing: &standing,
-    };
-    let choices: Vec<Choice> = (0..)
-        .zip(&placed)
-        .filter_map(|(node, placed)| placed.as_ref().map(|p| (node, p)))
-        .map(|(node, placed): (u32, &Placed)| explain.choice(node, placed, reads.edges.get(node), &classes.of(node).refusals))
-        .collect();
-    let makespan = choices.iter().map(|c| c.finish).max().unwrap_or_default();
-    Ok(Plan {
-        fragments,
-        pruned,
-        choices,
-        makespan,
-    })
+impl<'a> Prepared<'a> {
+    fn new(request: &Request<'a>) -> Result<Self, Error> {
+        let workflow = request.workflow;
+        let graph = Graph::new(workflow)?;
+        let inputs = with_defaults(workflow, request.inputs);
+        let mut scope = Scope::new();
+        scope.bind_ref("inputs", &inputs);
+        let pruned = prune::prune(workflow, &graph, &scope, request.settled)?;
+        let fleet = Fleet::new(request.fleet, request.seed);
+        let standing = standing(request, &fleet, &pruned);
+        let lanes = match workflow.max_parallel {
+            Some(most) => fleet.lanes.iter().map(|lanes| (*lanes).min(most.max(1))).collect(),
+            None => fleet.lanes.clone(),
+        };
+        Ok(Self {
+            graph,
+            inputs,
+            pruned,
+            fleet,
+            standing,
+            lanes,
+        })
+    }
+
+    /// Which agents can run each open task.
+    fn classes(&self, workflow: &Workflow) -> Result<Classes, Error> {
+        let classes = Classes::new(workflow, &self.fleet, &self.lanes, &self.inputs, &self.standing)?;
+        check_placeable(workflow, &classes, &self.standing)?;
+        Ok(classes)
+    }
+
+    /// Looks at the predictions, the edges with what passes along them, and the cores with what occupies them now.
+    fn estimated<T>(
+        &self,
+        request: &Request<'_>,
+        look: impl FnOnce(&Estimate<'_>, &Lists<Edge>, &[Lanes]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let classes = self.classes(request.workflow)?;
+        self.estimated_with(request, &classes, look)
+    }
+
+    fn estimated_with<T>(
+        &self,
+        request: &Request<'_>,
+        classes: &Classes,
+        look: impl FnOnce(&Estimate<'_>, &Lists<Edge>, &[Lanes]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let workflow = request.workflow;
+        let mut scope = Scope::new();
+        scope.bind_ref("inputs", &self.inputs);
+        let reads = Reads::new(workflow, &self.inputs, &scope, request.history, &self.standing)?;
+        let estimate = Estimate::new(workflow, &self.fleet, classes, &reads, request.history, &self.standing);
+        let typical = request.history.typical_ms().unwrap_or(estimate::DEFAULT_MS);
+        let free = (0..).zip(&self.lanes).map(|(agent, &count)| {
+            let mut backlog = self.fleet.backlog(agent, typical);
+            backlog.truncate(count as usize); // ascending: those free first
+            Lanes::new(backlog)
+        });
+        look(&estimate, &reads.edges, &free.collect::<Vec<_>>())
+    }
 }
 
 fn with_defaults(workflow: &Workflow, given: &Inputs) -> Value {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod copies;
 pub mod device;
 pub mod disk_status;
+mod incarnation;
 pub mod link;
 mod log_file;
 mod logs;
@@ -16,6 +17,7 @@ mod runtime;
 pub mod status;
 
 pub use clock::Clock;
+pub use incarnation::Incarnation;
 pub use logs::Logs;
 pub use runtime::{OpenError, Outbound, Parts, RunHereError, Runtime, Storage};
 

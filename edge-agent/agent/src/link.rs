@@ -3,6 +3,7 @@
 
 use crate::config::AgentConfig;
 use crate::device;
+use crate::incarnation::Incarnation;
 use crate::runtime::{Outbound, Runtime};
 use eyot_link::{AgentLink, Dialer, Events, Happening, TransferError};
 use eyot_model::{BlobRef, Capacity, Digest, Load};
@@ -28,8 +29,7 @@ pub struct LinkContext {
     pub config: AgentConfig,
     pub capacity: Capacity,
     pub data: PathBuf,
-    /// Random, drawn at this start.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     pub load: watch::Sender<Load>,
 }
 
@@ -77,6 +77,14 @@ pub async fn keep(
         context.runtime.set_link(None);
         context.runtime.turn(|node, now| node.link_down(now));
         tracing::warn!(reason = %reason, "link is down; work goes on here");
+        if matches!(*reason, eyot_link::Error::Copied) {
+            context.runtime.turn(|node, now| node.turned_away(now));
+            tracing::error!(error = %reason, advice = reason.advice(), "the control plane takes this device for a copy");
+            tokio::select! {
+                () = tokio::time::sleep(TURNED_AWAY) => {}
+                () = stopped(&mut stop) => return Ok(()),
+            }
+        }
         if is_final(&reason) {
             return Err(Arc::try_unwrap(reason).unwrap_or(eyot_link::Error::Revoked));
         }
@@ -102,9 +110,19 @@ async fn work(
     dialer: &Dialer,
 ) -> Arc<eyot_link::Error> {
     let runtime = &context.runtime;
+    // What is presented is on disk before: a number that a crash could take back would be no number of this device.
+    let (incarnation, before) = match context.incarnation.propose() {
+        Ok(numbers) => numbers,
+        Err(error) => {
+            tracing::error!(%error, "the number of this start cannot be written down; there is no link until it can");
+            tokio::time::sleep(TURNED_AWAY).await;
+            return Arc::new(eyot_link::Error::Closed);
+        }
+    };
     let hello = ToCloud::Hello(Box::new(Hello {
         profile: profile(context, dialer).await,
-        incarnation: context.incarnation,
+        incarnation,
+        before,
         clock: runtime.clock.now(),
     }));
     if let Err(error) = link.send(&hello).await {
@@ -133,7 +151,8 @@ async fn work(
                 Happening::Closed(reason) => return reason,
                 Happening::Suspect => tracing::warn!("the control plane has not answered three heart-beats"),
                 Happening::Restored => tracing::info!("the control plane answers again"),
-                Happening::Heartbeat(_) | Happening::Acknowledged(_) => {}
+                Happening::Acknowledged(reply) => runtime.turn(|node, now| node.acknowledged(reply.sent_at, now)),
+                Happening::Heartbeat(_) => {}
             },
             Some(item) = outbound.recv() => match item {
                 Outbound::Send(message) => {
@@ -174,8 +193,9 @@ fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent) {
         if skew > 30 {
             tracing::warn!(skew_seconds = skew, "this device's clock and the control plane's differ");
         }
+        context.incarnation.taken();
         runtime.set_link(Some(link.clone()));
-        runtime.turn(|node, _| node.link_up());
+        runtime.turn(|node, now| node.link_up(now));
     } else {
         runtime.turn(|node, now| node.handle_message(message, now));
     }

@@ -12,6 +12,8 @@ pub(crate) struct Held {
     pub(crate) fragment_of: BTreeMap<TaskIx, FragmentId>,
     /// Tasks whose results others need: tasks of other fragments, or the run's outputs.
     pub(crate) exported: BTreeSet<TaskIx>,
+    /// Fragments of which nothing goes on until the cloud has said that they are still this agent's.
+    pub(crate) paused: BTreeSet<FragmentId>,
     /// This agent coordinates the run.
     pub(crate) local: bool,
 }

@@ -8,18 +8,23 @@
 //! the records before it are appended (external synchrony); a report leaves only when they are synced and the blobs that
 //! it names are where others can get them.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod admission;
 mod blobs;
 mod command;
 mod disk;
 mod fold;
 mod held;
+mod lease;
 mod link;
 mod node;
 mod outbox;
 mod record;
 mod recover;
 mod saved;
+#[cfg(test)]
+mod tests;
 mod waiting;
 mod yielding;
 

@@ -5,11 +5,13 @@ use crate::node::{Link, Node, hold, take};
 use crate::record::Record;
 use eyot_model::{Epoch, FragmentId, RunId, TaskIx, Timestamp};
 use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ToAgent, ToCloud};
+use std::collections::BTreeSet;
 
 impl Node {
     /// The link is up and the welcome is here: tell the cloud what is held. Work flows after its answer.
-    pub fn link_up(&mut self) {
+    pub fn link_up(&mut self, now: Timestamp) {
         self.link = Link::Reconciling;
+        self.lease.inventory_sent(now);
         self.outbox.restart();
         self.saved.restart();
         let inventory = self.inventory();
@@ -19,6 +21,8 @@ impl Node {
     pub fn link_down(&mut self, now: Timestamp) {
         self.link = Link::Down;
         self.call_off_yields(now);
+        // The next inventory says what is held.
+        self.unconfirmed.clear();
     }
 
     fn inventory(&self) -> Inventory {
@@ -70,6 +74,7 @@ impl Node {
                     self.stands(standing, now);
                 }
                 self.link = Link::Up;
+                self.lease.reconciled();
                 self.confirm_again();
                 for blob in self.outbox.uploads() {
                     self.commands.push_back(Command::Upload(blob));
@@ -123,6 +128,9 @@ impl Node {
             if *known > epoch {
                 return;
             }
+            if *held.run.graph().workflow == *assignment.workflow {
+                return self.renewed(assignment, now);
+            }
         }
         if self.draining && !self.runs.contains_key(&run) {
             return self.commands.push_back(refuse(Refusal::Draining));
@@ -157,6 +165,34 @@ impl Node {
         self.admit(now);
     }
 
+    /// A fragment that is held goes on under a new epoch: what was not reported yet is reported under that one. The facts
+    /// are what the cloud has committed of it, which may be more than this agent's journal still had.
+    fn renewed(&mut self, assignment: Assignment, now: Timestamp) {
+        let (run, fragment, epoch) = (assignment.run, assignment.fragment, assignment.epoch);
+        let Some(held) = self.runs.get_mut(&run) else { return };
+        let from = held.fragments.get(&fragment).copied().unwrap_or_default();
+        take(held, &assignment);
+        self.outbox.renew(run, fragment, from, epoch);
+        let (facts, tasks) = (assignment.facts.clone(), assignment.tasks.clone());
+        self.append(Record::Assigned(Box::new(assignment)));
+        self.confirm(run, fragment, epoch);
+        let running: BTreeSet<(eyot_model::Path, u32)> = self
+            .admission
+            .running()
+            .filter(|id| id.run == run)
+            .map(|id| (id.path, id.attempt))
+            .collect();
+        if let Some(held) = self.runs.get_mut(&run) {
+            for event in facts {
+                // What is known already changes nothing; what makes no sense here is told apart when it is reported.
+                let _ = held.run.handle_event(event, now);
+            }
+            held.run.cut_off(&tasks, |path, attempt| running.contains(&(path, attempt)), now);
+        }
+        self.advance(run, now);
+        self.admit(now);
+    }
+
     /// Acknowledges an assignment once it is on disk.
     fn confirm(&mut self, run: RunId, fragment: FragmentId, epoch: Epoch) {
         let message = ToCloud::Accepted { run, fragment, epoch };
@@ -169,8 +205,8 @@ impl Node {
         }
     }
 
-    /// After a reconnect: the cloud knows from the inventory what is held, so nothing that was to be confirmed is lost.
-    fn confirm_again(&mut self) {
+    /// What was taken over while the inventory was being answered.
+    pub(crate) fn confirm_again(&mut self) {
         let synced = self.synced;
         while let Some((_, message)) = self.unconfirmed.pop_front_if(|(at, _)| crate::outbox::reached(*at, synced)) {
             self.commands.push_back(Command::Send(message));
@@ -179,7 +215,10 @@ impl Node {
 
     fn stands(&mut self, standing: FragmentStanding, now: Timestamp) {
         match standing {
-            FragmentStanding::Keep { run, fragment, epoch } => self.go_on(run, fragment, epoch, now),
+            FragmentStanding::Keep { run, fragment, epoch } => {
+                self.go_on(run, fragment, epoch, now);
+                self.resume_run(run, Some(fragment), now);
+            }
             FragmentStanding::Superseded { run, fragment, epoch } => self.superseded(run, fragment, epoch, now),
             FragmentStanding::Cancel { run, .. } => self.cancelled(run, now),
             FragmentStanding::Release { run, .. } => self.forget(run),
@@ -201,17 +240,19 @@ impl Node {
         }
         held.fragments.remove(&fragment);
         self.yields.remove(run, fragment);
+        held.paused.remove(&fragment);
         let tasks: Vec<TaskIx> = held.fragment_of.iter().filter(|(_, f)| **f == fragment).map(|(t, _)| *t).collect();
         held.fragment_of.retain(|_, f| *f != fragment);
         held.run.disown(tasks.iter().copied());
         held.find_exports();
         let empty = held.fragments.is_empty();
         self.stop_running(|id| id.run == run && tasks.contains(&id.path.task));
-        self.outbox
-            .drop_where(|item| item.run == run && item.fragment == fragment && item.epoch == epoch);
+        // They commit no more. They are told all the same, so that people can see what was done in vain.
+        self.outbox.void(run, fragment, epoch);
         self.append(Record::Dropped { run, fragment, epoch });
         if empty {
-            self.forget(run);
+            self.let_go(run);
+            self.flush();
         } else {
             self.advance(run, now);
         }

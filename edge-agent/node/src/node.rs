@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::command::{Command, Start};
 use crate::disk::SubmitError;
 use crate::held::Held;
+use crate::lease::Lease;
 use crate::outbox::Outbox;
 use crate::record::Record;
 use crate::saved::Saved;
@@ -34,6 +35,7 @@ pub struct Node {
     pub(crate) synced: Position,
     pub(crate) committed: Position,
     pub(crate) link: Link,
+    pub(crate) lease: Lease,
     pub(crate) draining: bool,
     pub(crate) disk: DiskState,
     /// Assignments to acknowledge once they are synced.
@@ -68,6 +70,7 @@ impl Node {
             synced: origin,
             committed: origin,
             link: Link::Down,
+            lease: Lease::default(),
             draining: false,
             disk: DiskState::Normal,
             unconfirmed: VecDeque::new(),
@@ -86,10 +89,11 @@ impl Node {
     /// When [`Node::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.values().min().copied()
+        self.timers.values().min().copied().into_iter().chain(self.lease_timeout()).min()
     }
 
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.end_leases(now);
         let due: Vec<RunId> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
         for run in due {
             if let Some(held) = self.runs.get_mut(&run) {
@@ -105,6 +109,7 @@ impl Node {
         if !self.admission.ended(id) {
             return;
         }
+        let outcome = self.lease.end_of(id, outcome);
         if let Some(held) = self.runs.get_mut(&id.run) {
             // An attempt of a fragment that was taken away meanwhile has no place any more; the engine says so.
             let _ = held.run.attempt_ended(id.path, id.attempt, outcome, usage, now);
@@ -117,16 +122,8 @@ impl Node {
     /// The journal is durable up to `position`.
     pub fn journal_synced(&mut self, position: Position) {
         self.synced = position;
-        while self
-            .unconfirmed
-            .front()
-            .is_some_and(|(at, _)| crate::outbox::reached(*at, position))
-        {
-            if let Some((_, message)) = self.unconfirmed.pop_front()
-                && self.link == Link::Up
-            {
-                self.commands.push_back(Command::Send(message));
-            }
+        if self.link == Link::Up {
+            self.confirm_again();
         }
         while self.finished.front().is_some_and(|(at, _)| crate::outbox::reached(*at, position)) {
             if let Some((_, command)) = self.finished.pop_front() {
@@ -377,16 +374,23 @@ impl Node {
     }
 
     pub(crate) fn forget(&mut self, run: RunId) {
+        if self.let_go(run) {
+            self.outbox.drop_where(|item| item.run == run);
+        }
+    }
+
+    /// Drops a run, but for what is still to be told of it. False if it is not held.
+    pub(crate) fn let_go(&mut self, run: RunId) -> bool {
         if self.runs.remove(&run).is_none() {
-            return;
+            return false;
         }
         self.timers.remove(&run);
         self.stop_running(|id| id.run == run);
-        self.outbox.drop_where(|item| item.run == run);
         self.saved.forget(run);
         self.yields.forget(run);
         self.append(Record::Released { run });
         self.commands.push_back(Command::Forget { run });
+        true
     }
 
     pub(crate) fn stop_running(&mut self, which: impl Fn(&AttemptId) -> bool) {
@@ -407,6 +411,7 @@ pub(crate) fn hold(assignment: &Assignment, local: bool) -> Result<Held, GraphEr
         fragments: BTreeMap::new(),
         fragment_of: BTreeMap::new(),
         exported: std::collections::BTreeSet::new(),
+        paused: std::collections::BTreeSet::new(),
         local,
     };
     take(&mut held, assignment);

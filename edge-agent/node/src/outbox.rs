@@ -1,6 +1,6 @@
 //! Results that the cloud has not acknowledged. They are never dropped.
 
-use eyot_model::{BlobRef, Digest, Event, Failure, FailureKind, Outcome, Position};
+use eyot_model::{BlobRef, Digest, Epoch, Event, Failure, FailureKind, FragmentId, Outcome, Position, RunId};
 use eyot_wire::{Report, ReportItem};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -133,6 +133,18 @@ impl Outbox {
         }
     }
 
+    /// Results of this fragment under the epoch `from` are told under `to`.
+    pub(crate) fn renew(&mut self, run: RunId, fragment: FragmentId, from: Epoch, to: Epoch) {
+        let own = |w: &&mut Waiting| w.item.run == run && w.item.fragment == fragment && w.item.epoch == from;
+        self.items.iter_mut().filter(own).for_each(|w| w.item.epoch = to);
+    }
+
+    /// Results under this epoch commit no more: nothing has to be brought to the cloud for them.
+    pub(crate) fn void(&mut self, run: RunId, fragment: FragmentId, epoch: Epoch) {
+        let own = |w: &&mut Waiting| w.item.run == run && w.item.fragment == fragment && w.item.epoch == epoch;
+        self.items.iter_mut().filter(own).for_each(|w| w.blobs.clear());
+    }
+
     /// Throws away what will never commit.
     pub(crate) fn drop_where(&mut self, void: impl Fn(&ReportItem) -> bool) {
         let sent = self.items.iter().take(self.sent).filter(|w| !void(&w.item)).count();
@@ -156,7 +168,7 @@ pub(crate) fn reached(position: Position, through: Position) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eyot_model::{BlobForm, Epoch, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
+    use eyot_model::{BlobForm, Path, TaskIx, Timestamp};
 
     fn item(n: u64) -> ReportItem {
         ReportItem {

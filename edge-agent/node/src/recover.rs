@@ -81,6 +81,10 @@ impl Node {
         for run in runs {
             if let Some(held) = node.runs.get_mut(&run) {
                 held.run.hold(node.yields.held_tasks(run, held));
+                // How long the machine was off is not known: the cloud may have given them to others.
+                if held.pause_after().is_some() {
+                    held.begin_paused();
+                }
                 held.run.resume(now);
             }
             node.advance(run, now);
@@ -108,7 +112,13 @@ impl Node {
             Record::Assigned(assignment) => {
                 let run = assignment.run;
                 if let Some(held) = self.runs.get_mut(&run) {
+                    let (fragment, from) = (assignment.fragment, held.fragments.get(&assignment.fragment).copied());
                     take(held, &assignment);
+                    let renewed = |i: &&mut eyot_wire::ReportItem| i.run == run && i.fragment == fragment && Some(i.epoch) == from;
+                    unreported
+                        .values_mut()
+                        .filter(renewed)
+                        .for_each(|item| item.epoch = assignment.epoch);
                 } else {
                     match hold(&assignment, false) {
                         Ok(held) => drop(self.runs.insert(run, held)),

@@ -73,13 +73,15 @@ impl Node {
     pub fn save(&mut self, id: &AttemptId, component: Digest, inputs: Digest, body: SavedBody) -> Option<Position> {
         let held = self.runs.get(&id.run)?;
         let instance = held.run.tasks().get(id.path.task.index())?.instance(id.path.item)?;
-        let current = held.run.owner_epoch(id.path.task).is_some() && instance.attempts == id.attempt && !instance.state.is_terminal();
+        // A fragment that goes on under a new epoch takes its running attempts along.
+        let epoch = held.run.owner_epoch(id.path.task)?;
+        let current = instance.attempts == id.attempt && !instance.state.is_terminal();
         if !current {
             return None;
         }
         let state = SavedState {
             path: id.path,
-            epoch: id.epoch,
+            epoch,
             serial: self.saved.next_serial(id.run, id.path),
             component,
             inputs,

@@ -40,6 +40,10 @@ impl Yields {
         }
     }
 
+    pub(crate) fn contains(&self, run: RunId, fragment: FragmentId) -> bool {
+        self.0.contains_key(&(run, fragment))
+    }
+
     pub(crate) fn remove(&mut self, run: RunId, fragment: FragmentId) {
         self.0.remove(&(run, fragment));
     }
@@ -94,12 +98,7 @@ impl Node {
             return;
         }
         self.append(Record::WentOn { run, fragment });
-        if let Some(held) = self.runs.get_mut(&run) {
-            let tasks: Vec<TaskIx> = held.tasks_of(fragment).collect();
-            held.run.unhold(tasks, now);
-        }
-        self.advance(run, now);
-        self.admit(now);
+        self.let_begin(run, fragment, now);
     }
 
     /// The agent's process is about to end: nothing begins any more, and what runs gives its place back, so that the next

@@ -181,6 +181,20 @@ pub(crate) enum RunsCommand {
         /// Id, the beginning of one, or `last`
         run: String,
     },
+    /// Take fragments of a run from their agents and give them to others; of a cancelled run, end them
+    ///
+    /// Without --agent or --fragment: the fragments whose agent is out of contact. What those agents still do commits
+    /// nothing from then on; a task that is not idempotent may run twice.
+    Reassign {
+        /// Id, the beginning of one, or `last`
+        run: String,
+        /// The fragments of this agent
+        #[arg(long, value_name = "NAME", conflicts_with = "fragment")]
+        agent: Option<String>,
+        /// This fragment, by its number in `eyot runs show`
+        #[arg(long, value_name = "N")]
+        fragment: Option<u32>,
+    },
     /// Say what became of an attempt whose end nobody knows
     Resolve(ResolveArgs),
 }
@@ -204,7 +218,7 @@ pub(crate) struct ResolveArgs {
     pub(crate) retry: bool,
     /// What the task gave, where it succeeded
     #[arg(long = "value", value_name = "NAME=VALUE", value_parser = crate::inputs::parse, requires = "succeeded")]
-    pub(crate) values: Vec<crate::inputs::Assignment>,
+    pub(crate) values: Vec<Assignment>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -231,6 +245,8 @@ pub(crate) enum AgentsCommand {
     },
     /// Shut an agent out for good
     Revoke { agent: String },
+    /// Let an agent begin anew that was refused because its disk was taken for a copy
+    Readmit { agent: String },
     /// Forget an agent
     Rm { agent: String },
 }

@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) failed: u32,
     pub(crate) running: u32,
     pub(crate) retrying: u32,
+    /// On agents that are out of contact.
+    pub(crate) away: u32,
     /// Agents that run it now or, once it ended, ran it.
     pub(crate) agents: BTreeSet<String>,
     pub(crate) started: Option<Timestamp>,
@@ -42,6 +44,8 @@ pub(crate) struct Tally {
 pub(crate) struct Board {
     rows: Vec<Row>,
     index: BTreeMap<String, usize>,
+    /// Agents that are out of contact, as far as is known.
+    away: BTreeSet<String>,
     pub(crate) state: RunState,
     pub(crate) started: Timestamp,
 }
@@ -62,6 +66,7 @@ impl Board {
         let mut board = Self {
             rows: Vec::new(),
             index: BTreeMap::new(),
+            away: BTreeSet::new(),
             state: run.run.state,
             started: run.run.created_at,
         };
@@ -91,10 +96,21 @@ impl Board {
         &self.rows
     }
 
+    /// Says which agents are out of contact: what runs there counts as disconnected until they are back.
+    pub(crate) fn set_away(&mut self, away: BTreeSet<String>) {
+        self.away = away;
+    }
+
+    /// Where the instances of a row stand.
+    #[must_use]
+    pub(crate) fn tally(&self, row: &Row) -> Tally {
+        row.tally(&self.away)
+    }
+
     /// Ended instances and all that are known of.
     #[must_use]
     pub(crate) fn progress(&self) -> (u64, u64) {
-        self.rows.iter().map(Row::tally).fold((0, 0), |(done, all), tally| {
+        self.rows.iter().map(|row| self.tally(row)).fold((0, 0), |(done, all), tally| {
             (done + u64::from(tally.ended), all + u64::from(tally.total))
         })
     }
@@ -102,6 +118,10 @@ impl Board {
     pub(crate) fn apply(&mut self, event: &RunEvent) -> Weight {
         if let Some(state) = event.run_state {
             self.state = state;
+        }
+        // What came too late is no part of the run.
+        if event.kind == "late" {
+            return Weight::Line;
         }
         let Some(task) = &event.task else {
             return match event.kind.as_str() {
@@ -170,7 +190,7 @@ fn state_of_kind(kind: &str) -> Option<State> {
 
 impl Row {
     #[must_use]
-    pub(crate) fn tally(&self) -> Tally {
+    fn tally(&self, away: &BTreeSet<String>) -> Tally {
         let loops = self.expected.is_some() || self.instances.keys().any(Option::is_some);
         let mut tally = Tally::default();
         let counted = self.instances.iter().filter(|(item, _)| !loops || item.is_some());
@@ -185,6 +205,7 @@ impl Row {
                     tally.last_end = tally.last_end.max(instance.ended);
                     tally.state = tally.state.max(state);
                 }
+                State::Running | State::Retrying if instance.agent.as_ref().is_some_and(|a| away.contains(a)) => tally.away += 1,
                 State::Running => tally.running += 1,
                 State::Retrying => tally.retrying += 1,
                 _ => {}
@@ -206,6 +227,7 @@ impl Row {
             Some(state) => state,
             None if tally.running > 0 => State::Running,
             None if tally.retrying > 0 => State::Retrying,
+            None if tally.away > 0 => State::Disconnected,
             None if tally.ended > 0 && tally.ended == tally.total && self.expected.is_none_or(|n| n == tally.ended) => match tally.failed {
                 0 if all_skipped => State::Skipped,
                 0 => State::Succeeded,
@@ -243,6 +265,7 @@ mod tests {
         Board {
             rows: Vec::new(),
             index: BTreeMap::new(),
+            away: BTreeSet::new(),
             state: RunState::Pending,
             started: Timestamp(0),
         }
@@ -254,17 +277,32 @@ mod tests {
         board.row("a");
         assert_eq!(board.progress(), (0, 1));
         board.apply(&event(1, "started", "a", None));
-        assert_eq!(board.rows()[0].tally().state, State::Running);
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Running);
         board.apply(&event(2, "retrying", "a", None));
-        assert_eq!(board.rows()[0].tally().state, State::Retrying);
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Retrying);
         board.apply(&event(3, "started", "a", None));
         let end = event(5, "ended", "a", None);
         board.apply(&end);
         assert_eq!(board.took(&end), Some(eyot_model::Millis(2_000)));
         assert_eq!(board.agent(&end), Some("camera"));
-        let tally = board.rows()[0].tally();
+        let tally = board.tally(&board.rows()[0]);
         assert_eq!((tally.state, tally.ended, tally.total), (State::Succeeded, 1, 1));
         assert_eq!(board.progress(), (1, 1));
+    }
+
+    #[test]
+    fn what_runs_on_an_agent_out_of_contact_is_disconnected_until_there_is_news() {
+        let mut board = board();
+        board.apply(&event(1, "started", "a", None));
+        board.set_away(["camera".to_owned()].into());
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Disconnected);
+        board.set_away(BTreeSet::new());
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Running);
+        board.set_away(["camera".to_owned()].into());
+        board.apply(&event(2, "late", "a", None));
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Disconnected, "no part of the run");
+        board.apply(&event(3, "ended", "a", None));
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Succeeded);
     }
 
     #[test]
@@ -283,11 +321,11 @@ mod tests {
             }
             board.apply(&end);
         }
-        let tally = board.rows()[0].tally();
+        let tally = board.tally(&board.rows()[0]);
         assert_eq!((tally.ended, tally.total, tally.failed, tally.state), (3, 3, 1, State::Failed));
         // What the failed item means for the task is the owner's word.
         board.apply(&event(4, "ended", "each", None));
-        assert_eq!(board.rows()[0].tally().state, State::Succeeded);
+        assert_eq!(board.tally(&board.rows()[0]).state, State::Succeeded);
         assert_eq!(board.progress(), (3, 3));
     }
 
@@ -297,6 +335,6 @@ mod tests {
         let mut expanded = event(1, "expanded", "each", None);
         expanded.count = Some(0);
         board.apply(&expanded);
-        assert_eq!((board.progress(), board.rows()[0].tally().state), ((0, 0), State::Succeeded));
+        assert_eq!((board.progress(), board.tally(&board.rows()[0]).state), ((0, 0), State::Succeeded));
     }
 }

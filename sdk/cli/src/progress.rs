@@ -5,23 +5,35 @@ use crate::human;
 use crate::output::Output;
 use crate::paint::{Paint, clean};
 use crate::table::cell;
-use eyot_client::{Events, Update};
+use eyot_client::{Client, Events, Update};
 use eyot_model::api::{RunDetail, RunEvent};
-use eyot_model::{RunState, State};
+use eyot_model::{LinkState, RunState, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Most task lines on a terminal; what is active comes first.
 const MOST_ROWS: usize = 14;
 const REDRAW: Duration = Duration::from_millis(120);
+/// How often the agents are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Shows the events until the run ends.
 ///
 /// # Errors
 /// When the connection is lost for good.
-pub(crate) async fn follow(mut events: Events, run: &RunDetail, output: &Output, verbose: bool) -> Result<RunState, eyot_client::Error> {
+pub(crate) async fn follow(
+    client: &Client,
+    mut events: Events,
+    run: &RunDetail,
+    output: &Output,
+    verbose: bool,
+) -> Result<RunState, eyot_client::Error> {
     let mut board = Board::new(run);
+    let (tell, mut told) = tokio::sync::watch::channel(BTreeSet::new());
+    let watching = watch_agents(client, tell);
+    tokio::pin!(watching);
     let mut view = View::new(output, verbose);
     let mut tick = tokio::time::interval(REDRAW);
     loop {
@@ -39,11 +51,31 @@ pub(crate) async fn follow(mut events: Events, run: &RunDetail, output: &Output,
                     return Err(error);
                 }
             },
+            Ok(()) = told.changed() => board.set_away(told.borrow_and_update().clone()),
+            () = &mut watching => {}
             _ = tick.tick() => view.redraw(&board),
         }
     }
     view.close();
     Ok(board.state)
+}
+
+/// Looks now and then which agents are out of contact: that is no event of a run.
+async fn watch_agents(client: &Client, tell: tokio::sync::watch::Sender<BTreeSet<String>>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A failure is told by the stream of events.
+        let Ok(agents) = client.agents().await else { continue };
+        let away = agents.into_iter().filter(|agent| agent.link == LinkState::Disconnected);
+        let away: BTreeSet<String> = away.map(|agent| agent.name).collect();
+        tell.send_if_modified(|known| {
+            let news = *known != away;
+            *known = away;
+            news
+        });
+    }
 }
 
 enum View {
@@ -128,7 +160,7 @@ impl View {
 
 impl Live {
     fn redraw(&mut self, board: &Board) {
-        let shown = choose(board.rows());
+        let shown = choose(board);
         let width = shown.iter().map(|(row, _)| row.name.chars().count()).max().unwrap_or(0).min(32);
         let hidden = board.rows().len() - shown.len();
         while self.rows.len() < shown.len() {
@@ -159,12 +191,13 @@ impl Live {
 }
 
 /// The rows to show, in the order of the workflow; where they are too many, those that something happens in.
-fn choose(rows: &[Row]) -> Vec<(&Row, Tally)> {
-    let mut all: Vec<(usize, &Row, Tally)> = rows.iter().enumerate().map(|(at, row)| (at, row, row.tally())).collect();
+fn choose(board: &Board) -> Vec<(&Row, Tally)> {
+    let rows = board.rows().iter().enumerate();
+    let mut all: Vec<(usize, &Row, Tally)> = rows.map(|(at, row)| (at, row, board.tally(row))).collect();
     if all.len() > MOST_ROWS {
         all.sort_by_key(|(at, _, tally)| {
             let rank = match tally.state {
-                State::Running | State::Retrying => 0,
+                State::Running | State::Retrying | State::Disconnected => 0,
                 state if state.is_failure() => 1,
                 State::Pending | State::Queued => 2,
                 _ => 3,
@@ -183,6 +216,9 @@ fn task_line(name: &str, tally: &Tally, width: usize, paint: Paint) -> String {
     let mut line = format!("  {} {name}{pad}", mark(tally.state, paint));
     if tally.total > 1 {
         line.push_str(&format!("  {}/{}", tally.ended, tally.total));
+    }
+    if tally.away > 0 {
+        line.push_str(&format!("  {}", paint.yellow("agent out of contact")));
     }
     if tally.failed > 0 && tally.total > 1 {
         line.push_str(&format!("  {}", paint.red(&format!("{} failed", tally.failed))));

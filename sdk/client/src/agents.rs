@@ -45,10 +45,18 @@ impl Client {
         self.done(self.post(&["v1", "agents", id_or_name, "revoke"])).await
     }
 
+    /// Lets an agent begin anew whose disk was taken for a copy of another device's.
+    ///
+    /// # Errors
+    /// When there is no such agent, it is connected, or the request fails.
+    pub async fn readmit(&self, id_or_name: &str) -> Result<(), Error> {
+        self.done(self.post(&["v1", "agents", id_or_name, "readmit"])).await
+    }
+
     /// Forgets an agent.
     ///
     /// # Errors
-    /// When there is no such agent, it still owns work, or the request fails.
+    /// When there is no such agent, it is connected, or the request fails.
     pub async fn remove_agent(&self, id_or_name: &str) -> Result<(), Error> {
         self.done(self.request(Method::DELETE, &["v1", "agents", id_or_name])).await
     }

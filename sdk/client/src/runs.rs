@@ -1,8 +1,8 @@
-//! Runs: start, look, cancel.
+//! Runs: start, look, cancel, reassign.
 
 use crate::{Client, Error, Events};
 use eyot_model::RunId;
-use eyot_model::api::{LogLine, Page, ResolveRequest, RunDetail, RunRequest, RunView};
+use eyot_model::api::{LogLine, Page, ReassignRequest, Reassigned, ResolveRequest, RunDetail, RunRequest, RunView};
 use reqwest::Method;
 use std::time::Duration;
 
@@ -97,6 +97,14 @@ impl Client {
     pub async fn cancel(&self, id: RunId) -> Result<(), Error> {
         self.done(self.request(Method::POST, &["v1", "runs", &id.to_string(), "cancel"]))
             .await
+    }
+
+    /// Takes fragments from their agents, whatever the workflow's policy says. Says which ones.
+    ///
+    /// # Errors
+    /// When there is nothing to take, or the request fails.
+    pub async fn reassign(&self, id: RunId, request: &ReassignRequest) -> Result<Reassigned, Error> {
+        self.post_json(&["v1", "runs", &id.to_string(), "reassign"], request).await
     }
 }
 

@@ -33,6 +33,23 @@ impl Run {
         self.decide_all(now);
     }
 
+    /// Ends the attempts of owned `tasks` that run by the books and not in fact, as cut off: they count.
+    pub fn cut_off(&mut self, tasks: &[TaskIx], runs: impl Fn(Path, u32) -> bool, now: Timestamp) {
+        for task in tasks
+            .iter()
+            .filter(|task| self.owner_epoch(**task).is_some())
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            for path in self.running_of(task) {
+                if self.instance(path).is_ok_and(|instance| !runs(path, instance.attempts)) {
+                    self.resume_instance(path, now);
+                }
+            }
+        }
+        self.decide_all(now);
+    }
+
     fn resume_items(&mut self, task: TaskIx, now: Timestamp) {
         let Some(count) = self.tasks[task.index()].items.as_ref().map(|i| i.instances.len()) else {
             return;

@@ -67,6 +67,10 @@ pub enum Error {
     Shutdown,
     #[error("the peer has too many connections at the moment")]
     Busy,
+    #[error(
+        "another device with a copy of this one's disk was taken by the control plane since, or this disk was put back to an older state"
+    )]
+    Copied,
     #[error("nothing came from the peer in time")]
     TimedOut,
     #[error("the link is closed")]
@@ -107,6 +111,7 @@ impl Error {
             | Self::UnknownCa
             | Self::CertificateRefused
             | Self::Revoked
+            | Self::Copied
             | Self::UnknownAgent
             | Self::NoCertificate
             | Self::Version => Kind::Terminal,
@@ -137,6 +142,7 @@ impl Error {
             Self::Version => "link.version",
             Self::Shutdown => "link.shutdown",
             Self::Busy => "link.busy",
+            Self::Copied => "link.copied",
             Self::TimedOut => "link.timed-out",
             Self::Closed => "link.closed",
             Self::Connection(_) => "link.connection",
@@ -163,6 +169,9 @@ impl Error {
             Self::CertificateRefused => "this identity is of another control plane: join this device to the present one",
             Self::Expired => "nothing: the agent renews its certificate by itself",
             Self::Replaced => "if it keeps happening, two devices use the same identity: join one of them anew",
+            Self::Copied => {
+                "stop the copy and join that device anew; where this device is the right one, `eyot agents readmit` lets it begin again"
+            }
             Self::Version => "update the older of the two programs",
             Self::Shutdown | Self::Busy | Self::TimedOut | Self::Closed | Self::Connection(_) => {
                 "nothing: the agent tries again; if it lasts, check the network path and that UDP passes"
@@ -185,6 +194,7 @@ impl Error {
             CloseCode::Protocol => Self::Protocol(reason.to_owned()),
             CloseCode::Timeout => Self::TimedOut,
             CloseCode::Busy => Self::Busy,
+            CloseCode::Copied => Self::Copied,
         }
     }
 }

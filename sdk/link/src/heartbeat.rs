@@ -2,7 +2,7 @@
 
 use crate::frames::{self, FrameReader, SMALL_FRAME};
 use crate::link::Shared;
-use crate::pulse::Pulse;
+use crate::pulse::{Pulse, Silence};
 use crate::{Clock, Error};
 use bytes::Bytes;
 use eyot_model::Load;
@@ -96,9 +96,17 @@ fn beat(shared: &Shared, pulse: &mut Pulse, beat: Beat) {
 }
 
 fn suspect(shared: &Shared, pulse: &mut Pulse) {
-    if pulse.timeout(Instant::now()) {
-        tracing::info!(who = ?shared.peer, "three heart-beats are missing");
-        shared.signals.send_modify(|s| s.suspect = true);
+    match pulse.timeout(Instant::now()) {
+        Some(Silence::Suspect) => {
+            tracing::info!(who = ?shared.peer, "three heart-beats are missing");
+            shared.signals.send_modify(|s| s.suspect = true);
+        }
+        // The connection may linger: whoever comes back opens another one, and says on it what it has.
+        Some(Silence::Gone) => {
+            tracing::warn!(who = ?shared.peer, "six heart-beats are missing: the link is closed");
+            shared.close(eyot_wire::CloseCode::Timeout, Error::TimedOut);
+        }
+        None => {}
     }
 }
 

@@ -210,11 +210,69 @@ pub struct TaskView {
 #[serde(rename_all = "camelCase")]
 pub struct FragmentView {
     pub id: FragmentId,
-    pub agent: AgentId,
-    pub agent_name: String,
+    /// None while nobody has it: it was taken from its agent, and another one is looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_name: Option<String>,
     pub epoch: Epoch,
     pub link: LinkState,
+    /// Since when its agent is out of contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_since: Option<Timestamp>,
+    /// When another agent is looked for, by the workflow's `onDisconnect`. None while its agent is out of contact: it
+    /// waits for that, or for an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassign_at: Option<Timestamp>,
     pub tasks: Vec<String>,
+    /// Who had it before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<SupersededView>,
+}
+
+/// Which fragments of a run are to be taken from their agents: those of `agent`, the one `fragment`, or, where neither is
+/// given, those whose agent is out of contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReassignRequest {
+    /// Id or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<u32>,
+}
+
+/// What was taken from its agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reassigned {
+    pub fragments: Vec<FragmentId>,
+}
+
+/// An assignment that is over: nothing commits under it any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SupersededView {
+    pub epoch: Epoch,
+    pub agent_name: String,
+    pub reason: String,
+    pub at: Timestamp,
+    /// Results that came under it afterwards. They are no part of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<LateResultView>,
+}
+
+/// A result that came too late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LateResultView {
+    pub task: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    pub attempt: u32,
+    /// What it would have meant.
+    pub state: State,
+    pub at: Timestamp,
 }
 
 /// One message on a run's event stream. The stream begins with the events so far and ends after the run's end.
@@ -225,7 +283,7 @@ pub struct RunEvent {
     pub seq: u64,
     pub at: Timestamp,
     /// `started`, `ended`, `retrying`, `failed`, `skipped`, `upstream-failed`, `expanded`, `cancelled`,
-    /// `cancel-requested`, `run-ended`, `assigned`, `superseded`
+    /// `cancel-requested`, `run-ended`, `assigned`, `superseded`, `late`
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,

@@ -318,6 +318,21 @@ pub struct OnDisconnect {
     pub accept_late: bool,
 }
 
+impl OnDisconnect {
+    /// How much faster than the control plane's clock an agent's may run, or slower: hundredths. Quartz stays within 0.01;
+    /// the rest is for clocks that are slewed.
+    pub const DRIFT_PERCENT: u64 = 1;
+    /// What stopping a running attempt takes at most, in which the agent still works after its pause is due.
+    pub const MARGIN: Millis = Millis(1_000);
+
+    /// `reassignAfter` has to be longer than this for an agent that pauses after `pause` to have stopped in any case.
+    #[must_use]
+    pub fn least_reassign(pause: Millis) -> Millis {
+        let drift = pause.0.saturating_mul(Self::DRIFT_PERCENT).div_ceil(100);
+        Millis(pause.0.saturating_add(drift).saturating_add(Self::MARGIN.0))
+    }
+}
+
 /// What the failure of a task means for the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

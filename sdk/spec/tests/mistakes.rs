@@ -265,15 +265,19 @@ fn graphs_that_cannot_run() {
         (
             "onDisconnect: {reassignAfter: 5m}\ntasks:\n  a: {uses: eyot/image@1, with: {image: \"${{ tasks.b.outputs.image }}\"}}\n  b: {uses: eyot/pay@2}",
             &[
-                "5:3 <onDisconnect> warning not-supported-yet `onDisconnect` is kept with the workflow and has no effect yet | a fragment whose agent is out of contact waits for it; an operator can cancel the run",
                 "5:18 <reassignAfte> unsafe-reassign `reassignAfter` alone could run `b` twice, which is not idempotent | add a shorter `pauseAfter`, so that the agent stops before its work is given away",
             ],
         ),
         (
             "onDisconnect: {pauseAfter: 5m, reassignAfter: 5m}\ntasks:\n  a: {uses: eyot/pay@2}",
             &[
-                "5:3 <onDisconnect> warning not-supported-yet `onDisconnect` is kept with the workflow and has no effect yet | a fragment whose agent is out of contact waits for it; an operator can cancel the run",
-                "5:30 <5m, reassign> invalid-value `pauseAfter` (5m) must be shorter than `reassignAfter` (5m) | the agent has to stop before its work is given away",
+                "5:30 <5m, reassign> invalid-value `pauseAfter` (5m) must be shorter than `reassignAfter` (5m) | the agent has to stop before its work is given away: with 1% for clocks that differ and 1s for stopping, `reassignAfter` must be longer than 304s",
+            ],
+        ),
+        (
+            "onDisconnect: {pauseAfter: 100s, reassignAfter: 102s}\ntasks:\n  a: {uses: eyot/pay@2}",
+            &[
+                "5:30 <100s, reassi> invalid-value `pauseAfter` (100s) must be shorter than `reassignAfter` (102s) | the agent has to stop before its work is given away: with 1% for clocks that differ and 1s for stopping, `reassignAfter` must be longer than 102s",
             ],
         ),
     ]);

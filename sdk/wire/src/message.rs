@@ -108,9 +108,16 @@ pub enum ToAgent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     pub profile: AgentProfile,
-    /// Random, drawn at each start of the agent's process.
+    /// Random, drawn and synced to the agent's disk at each start of its process.
     pub incarnation: u64,
+    /// Numbers of earlier starts that the control plane may have taken last, by the agent's disk: the one that is known to
+    /// be taken, and those of which that is not known; [`Hello::BEFORE_LIMIT`] at most.
+    pub before: Vec<u64>,
     pub clock: Timestamp,
+}
+
+impl Hello {
+    pub const BEFORE_LIMIT: usize = 64;
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,7 +161,8 @@ pub struct Held {
     pub ended: bool,
 }
 
-/// The control plane's answer for one fragment of an inventory.
+/// The control plane's answer for one fragment of an inventory. A fragment that goes on under a new epoch is assigned
+/// under it before the answer, and named with it here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FragmentStanding {
     Keep {

@@ -66,6 +66,8 @@ pub enum CloseCode {
     Timeout = 8,
     /// Too many connections at the moment.
     Busy = 9,
+    /// Another device with a copy of this one's disk was taken since.
+    Copied = 10,
 }
 
 impl CloseCode {
@@ -82,6 +84,7 @@ impl CloseCode {
             7 => Self::Protocol,
             8 => Self::Timeout,
             9 => Self::Busy,
+            10 => Self::Copied,
             _ => return None,
         })
     }

@@ -1,8 +1,8 @@
 //! The control plane: the coordinator, and a store that loses what was not committed.
 
 use crate::scenario::Scenario;
-use eyot_coordinator::{Change, Command, Coordinator, Stored, Submission};
-use eyot_model::{AgentId, Event, FragmentId, Plan, RunId, RunOutcome, TaskIx, Timestamp};
+use eyot_coordinator::{Change, Command, Coordinator, Stored, StoredFragment, Submission};
+use eyot_model::{AgentId, Event, FragmentId, Plan, RunId, RunOutcome, Timestamp};
 use eyot_wire::ToAgent;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -74,6 +74,13 @@ impl Cloud {
                         self.coordinator.planned(run, scenario.plan.clone(), now);
                     }
                 }
+                // Every agent of a scenario can take everything; those that are not excluded take turns.
+                Command::Replan { run, fragment, exclude } => {
+                    let agents = self.submitted.get(&run).map(|(s, _)| s.plan.fragments.iter().map(|f| f.agent));
+                    let found = agents.into_iter().flatten().find(|agent| !exclude.contains(agent));
+                    let found = found.ok_or_else(|| "no agent is left".to_owned());
+                    self.coordinator.replanned(run, fragment, found, now);
+                }
                 Command::Alarm { message, .. } => self.alarms.push(message),
                 Command::Ended { .. } | Command::Commit(_) => {}
             }
@@ -105,7 +112,7 @@ impl Cloud {
         self.up = true;
         let mut events: BTreeMap<RunId, Vec<Event>> = BTreeMap::new();
         let mut plans: BTreeMap<RunId, Plan> = BTreeMap::new();
-        let mut fragments: BTreeMap<RunId, BTreeMap<FragmentId, (AgentId, eyot_model::Epoch, Vec<TaskIx>)>> = BTreeMap::new();
+        let mut fragments: BTreeMap<RunId, BTreeMap<FragmentId, StoredFragment>> = BTreeMap::new();
         let mut ended: BTreeMap<RunId, RunOutcome> = BTreeMap::new();
         for change in &self.store {
             match change {
@@ -121,12 +128,30 @@ impl Cloud {
                     agent,
                     epoch,
                     tasks,
+                    ..
                 } => {
-                    fragments
-                        .entry(*run)
-                        .or_default()
-                        .insert(*fragment, (*agent, *epoch, tasks.clone()));
+                    let known = fragments.entry(*run).or_default();
+                    let former = known.get(fragment).map_or_else(BTreeMap::new, |f: &StoredFragment| {
+                        let mut former = f.former.clone();
+                        former.extend(f.agent.map(|agent| (f.epoch, agent)));
+                        former
+                    });
+                    let stored = StoredFragment {
+                        fragment: *fragment,
+                        agent: Some(*agent),
+                        epoch: *epoch,
+                        tasks: tasks.clone(),
+                        former,
+                    };
+                    known.insert(*fragment, stored);
                 }
+                Change::Fenced { run, fragment, epoch, .. } => {
+                    if let Some(known) = fragments.get_mut(run).and_then(|f| f.get_mut(fragment)) {
+                        known.former.extend(known.agent.take().map(|agent| (known.epoch, agent)));
+                        known.epoch = *epoch;
+                    }
+                }
+                Change::Late { .. } | Change::Waiting { .. } => {}
                 Change::Heard { agent, through } => self.coordinator.restore_heard(*agent, *through),
                 Change::Saved { .. } | Change::Unsaved { .. } => {}
                 Change::Ended { run, outcome } => drop(ended.insert(*run, outcome.clone())),
@@ -144,12 +169,7 @@ impl Cloud {
                     created_at: *created_at,
                 },
                 plan: plans.remove(run),
-                fragments: fragments
-                    .remove(run)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|(f, (a, e, t))| (f, a, e, t))
-                    .collect(),
+                fragments: fragments.remove(run).unwrap_or_default().into_values().collect(),
                 events: events.remove(run).unwrap_or_default(),
                 saved: Vec::new(),
             };

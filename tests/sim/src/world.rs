@@ -286,7 +286,7 @@ impl World {
             ToCloud::Inventory(inventory) => coordinator.inventory(id, &inventory, self.now),
             ToCloud::Report(report) => coordinator.reported(id, report, self.now),
             ToCloud::Accepted { run, fragment, epoch } => coordinator.accepted(id, run, fragment, epoch),
-            ToCloud::Refused { run, fragment, epoch, why } => coordinator.refused(id, run, fragment, epoch, &why),
+            ToCloud::Refused { run, fragment, epoch, why } => coordinator.refused(id, run, fragment, epoch, &why, self.now),
             ToCloud::Saved { run, fragment, state } => coordinator.saved(id, run, fragment, *state),
             ToCloud::Yielded { .. } | ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
         }
@@ -369,8 +369,8 @@ impl World {
         }
         self.next_link += 1;
         self.links[agent] = Some(self.next_link);
-        self.cloud.coordinator.link_changed(self.ids[agent], LinkState::Connected);
-        self.devices[agent].node.link_up();
+        self.cloud.coordinator.link_changed(self.ids[agent], LinkState::Connected, self.now);
+        self.devices[agent].node.link_up(self.now);
         self.device_turn(agent);
         self.cloud_turn();
     }
@@ -379,7 +379,9 @@ impl World {
         if self.links[agent].take().is_none() {
             return;
         }
-        self.cloud.coordinator.link_changed(self.ids[agent], LinkState::Disconnected);
+        self.cloud
+            .coordinator
+            .link_changed(self.ids[agent], LinkState::Disconnected, self.now);
         if self.devices[agent].up {
             self.devices[agent].node.link_down(self.now);
             self.after(1_000, 900_000, Happening::Connect { agent });

@@ -118,11 +118,38 @@ pub(super) async fn revoke(State(app): State<App>, Path(agent): Path<String>) ->
             state: LinkState::Disconnected,
         })
         .await?;
+    let why = "its certificate was revoked";
+    app.conductor.give(Input::Expel { agent: id, why }).await?;
     tracing::warn!(agent = %id, "revoked");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Forgets an agent that is gone: it is disconnected and owns nothing. Its certificate is worth nothing from then on.
+/// Lets an agent begin anew whose disk was taken for a copy of another device's. What it holds of unfinished runs counts for
+/// nothing; another device with the same disk is refused from then on.
+#[utoipa::path(post, path = "/v1/agents/{agent}/readmit", tag = "agents", params(("agent" = String, Path, description = "Id or name")),
+    responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn readmit(State(app): State<App>, Path(agent): Path<String>) -> Result<StatusCode, Error> {
+    let id = find(&app, &agent)?;
+    if app.fleet.link(id) != LinkState::Disconnected {
+        return Err(Error::conflict(
+            "agent.connected",
+            format!("agent `{agent}` is at work; if that is the copy, stop it first"),
+        ));
+    }
+    // First what it holds counts for nothing, then it may come.
+    app.conductor.ask(|answer| Input::StartOver { agent: id, answer }).await?;
+    let change = Change::SetIncarnation {
+        agent: id,
+        incarnation: None,
+    };
+    app.store.commit(vec![], vec![change]).await?;
+    app.fleet.readmit(id);
+    tracing::warn!(agent = %id, "readmitted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Forgets an agent that is gone: it is disconnected. Its certificate is worth nothing from then on, and what it owned of
+/// unfinished runs is given to others.
 #[utoipa::path(delete, path = "/v1/agents/{agent}", tag = "agents", params(("agent" = String, Path, description = "Id or name")),
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn remove(State(app): State<App>, Path(agent): Path<String>) -> Result<StatusCode, Error> {
@@ -136,12 +163,6 @@ pub(super) async fn remove(State(app): State<App>, Path(agent): Path<String>) ->
             format!("agent `{agent}` is {}; stop or revoke it first", link.as_str()),
         ));
     }
-    if app.board.owned(id) > 0 {
-        return Err(Error::conflict(
-            "agent.busy",
-            format!("agent `{agent}` owns parts of unfinished runs; cancel them first"),
-        ));
-    }
     app.store.commit(vec![], vec![Change::DeleteAgent(id)]).await?;
     app.fleet.remove(id);
     app.conductor.give(Input::Forget(id)).await?;
@@ -149,7 +170,7 @@ pub(super) async fn remove(State(app): State<App>, Path(agent): Path<String>) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn find(app: &App, id_or_name: &str) -> Result<AgentId, Error> {
+pub(super) fn find(app: &App, id_or_name: &str) -> Result<AgentId, Error> {
     app.fleet.find(id_or_name).ok_or_else(|| not_found(id_or_name))
 }
 

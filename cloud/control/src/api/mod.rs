@@ -7,9 +7,11 @@ mod body;
 mod components;
 mod events;
 mod flood;
+mod fragments;
 mod gate;
 mod health;
 mod problem;
+mod reassign;
 mod runs;
 mod views;
 mod workflows;
@@ -115,12 +117,14 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(runs::logs))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resolve))
+        .routes(routes!(reassign::reassign))
         .routes(routes!(events::follow))
         .routes(routes!(agents::list))
         .routes(routes!(agents::invite))
         .routes(routes!(agents::show, agents::remove))
         .routes(routes!(agents::drain))
         .routes(routes!(agents::revoke))
+        .routes(routes!(agents::readmit))
         .routes(routes!(admin::backup))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -1,12 +1,13 @@
 //! Runs as the API shows them: folded from what is stored, so that nothing is shown that a crash could take back.
 
+use super::fragments::Fragments;
 use crate::board::Board;
 use crate::fleet::Fleet;
 use crate::store::{Entry, Error, RunRecord, Store};
 use eyot_engine::{Graph, Instance, Run};
-use eyot_model::api::{FragmentView, RunDetail, RunEvent, RunView, TaskView};
+use eyot_model::api::{RunDetail, RunEvent, RunView, TaskView};
 use eyot_model::{AgentId, Event, Inputs, Outcome, Path, Resolution, RunId, State, TaskIx, Value, Workflow};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Entries read at once.
@@ -54,29 +55,17 @@ pub(super) fn detail(
     let graph = Arc::new(Graph::compile(Arc::clone(workflow))?);
     let mut run = Run::new(record.id, graph, &inputs, record.created_at);
     let mut ran_on: HashMap<Path, AgentId> = HashMap::new();
-    let mut fragments = BTreeMap::new();
+    let mut fragments = Fragments::default();
     for entry in entries {
-        match entry {
-            Entry::Event { event, agent } => {
-                let _ = run.replay(event);
-                if let (Some(agent), Event::Started { path, .. } | Event::Ended { path, .. }) = (agent, event) {
-                    ran_on.insert(*path, *agent);
-                }
+        fragments.note(entry, workflow, fleet);
+        if let Entry::Event { event, agent } = entry {
+            let _ = run.replay(event);
+            if let (Some(agent), Event::Started { path, .. } | Event::Ended { path, .. }) = (agent, event) {
+                ran_on.insert(*path, *agent);
             }
-            Entry::Assigned {
-                fragment,
-                epoch,
-                agent,
-                tasks,
-                ..
-            } => drop(fragments.insert(*fragment, (*epoch, *agent, tasks.clone()))),
-            Entry::Superseded { .. } => {}
         }
     }
-    let owner: HashMap<TaskIx, AgentId> = fragments
-        .values()
-        .flat_map(|(_, agent, tasks)| tasks.iter().map(|task| (*task, *agent)))
-        .collect();
+    let owner = fragments.owners();
     let mut tasks = Vec::new();
     for (ix, entry) in (0u32..).map(TaskIx).zip(run.tasks()) {
         let name = &workflow.task(ix).name;
@@ -103,21 +92,8 @@ pub(super) fn detail(
             }
         }
     }
-    let fragments = fragments
-        .into_iter()
-        .map(|(id, (epoch, agent, tasks))| FragmentView {
-            id,
-            agent,
-            agent_name: fleet.name(agent),
-            epoch,
-            link: fleet.link(agent),
-            tasks: tasks
-                .iter()
-                .filter_map(|task| workflow.tasks.get(task.index()))
-                .map(|task| task.name.clone())
-                .collect(),
-        })
-        .collect();
+    let open = |task: TaskIx| record.ended_at.is_none() && !run.tasks()[task.index()].own.state.is_terminal();
+    let fragments = fragments.views(workflow, fleet, open);
     Ok(RunDetail {
         outputs: record.outcome.as_ref().map(|outcome| outcome.outputs.clone()).unwrap_or_default(),
         run: view,
@@ -201,6 +177,24 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
             message: Some(reason.clone()),
             ..blank(*at, "superseded")
         },
+        Entry::Late {
+            epoch, agent, event, at, ..
+        } => {
+            let mut view = blank(*at, "");
+            view.task = event.task().and_then(name);
+            view.agent = Some(fleet.name(*agent));
+            describe(event, &mut view, workflow, name);
+            let state = view.state.take();
+            RunEvent {
+                kind: "late".to_owned(),
+                message: Some(format!(
+                    "{} came under epoch {}, which had passed: no part of the run",
+                    state.map_or("an end", State::as_str),
+                    epoch.0
+                )),
+                ..view
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Live {
     pub(super) last_entry: u64,
     pub(super) state: RunState,
     pub(super) waiting_for: Option<String>,
-    pub(super) fragments: BTreeMap<FragmentId, (AgentId, Epoch)>,
+    pub(super) fragments: BTreeMap<FragmentId, (Option<AgentId>, Epoch)>,
     pub(super) owner: BTreeMap<TaskIx, FragmentId>,
     counts: Counts,
     /// The counts cannot be had from the events one by one: they are to be taken from the run anew.

@@ -5,6 +5,7 @@
 
 mod carrier;
 mod live;
+mod owners;
 mod planning;
 mod restore;
 mod steps;
@@ -17,7 +18,7 @@ use crate::clock;
 use crate::fleet::Fleet;
 use crate::store::{Change, Store};
 use carrier::{Effect, Step};
-use eyot_coordinator::{Coordinator, Submission, Unresolvable};
+use eyot_coordinator::{Coordinator, Nothing, Submission, Unresolvable, Which};
 use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, Resolution, RunId, TaskIx};
 use eyot_wire::{Inventory, Refusal, Report, SavedState};
 use live::Live;
@@ -97,6 +98,22 @@ pub(crate) enum Input {
     },
     /// Who can take work changed.
     FleetChanged,
+    /// Fragments are to be taken from their agents.
+    Reassign {
+        run: RunId,
+        which: Which,
+        answer: oneshot::Sender<Result<Vec<FragmentId>, Nothing>>,
+    },
+    /// An agent commits nothing any more under what it was given: revoked, removed, or a copy of its disk was seen.
+    Expel {
+        agent: AgentId,
+        why: &'static str,
+    },
+    /// An operator lets an agent begin anew.
+    StartOver {
+        agent: AgentId,
+        answer: oneshot::Sender<()>,
+    },
     /// An agent was removed for good.
     Forget(AgentId),
     Stop,
@@ -266,7 +283,7 @@ impl Conductor {
                 let _ = answer.send(told);
             }
             Input::Link { agent, state } => {
-                self.coordinator.link_changed(agent, state);
+                self.coordinator.link_changed(agent, state, now);
                 self.settle_soon();
             }
             Input::Inventory { agent, inventory } => self.coordinator.inventory(agent, &inventory, now),
@@ -282,7 +299,7 @@ impl Conductor {
                 fragment,
                 epoch,
                 why,
-            } => self.coordinator.refused(agent, run, fragment, epoch, &why),
+            } => self.coordinator.refused(agent, run, fragment, epoch, &why, now),
             Input::Saved {
                 agent,
                 run,
@@ -295,7 +312,21 @@ impl Conductor {
                 self.planned(run, outcome, step);
             }
             Input::FleetChanged => self.settle_soon(),
-            Input::Forget(agent) => self.options.planning.forget(agent),
+            Input::Reassign { run, which, answer } => {
+                let taken = self.coordinator.reassign(run, which, now);
+                self.translate(step);
+                step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(taken))));
+            }
+            Input::Expel { agent, why } => self.coordinator.expel(agent, why, now),
+            Input::StartOver { agent, answer } => {
+                self.coordinator.start_over(agent, "an operator let the agent begin anew", now);
+                self.translate(step);
+                step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(()))));
+            }
+            Input::Forget(agent) => {
+                self.coordinator.expel(agent, "the agent was removed", now);
+                self.options.planning.forget(agent);
+            }
             Input::Stop => self.stopping = true,
         }
         // In the order of the inputs, so that what a step stores comes before what later inputs lead to.
@@ -346,7 +377,9 @@ impl Conductor {
         if step.assigns {
             for (_, entry) in self.coordinator.entries() {
                 for fragment in entry.fragments.values().filter(|f| !entry.fragment_ended(f)) {
-                    *owned.entry(fragment.agent).or_default() += 1;
+                    if let Some(agent) = fragment.agent {
+                        *owned.entry(agent).or_default() += 1;
+                    }
                 }
             }
             step.effects.push(Effect::Owned(owned));

@@ -2,7 +2,7 @@
 
 use crate::fleet::Snapshot;
 use crate::store::Change;
-use eyot_model::{AgentId, Event, Inputs, Outcome, Plan, Refusal, RunId, Value, Workflow};
+use eyot_model::{AgentId, Event, Inputs, Outcome, Plan, Refusal, RunId, TaskIx, Value, Workflow};
 use eyot_planner::{Candidate, History, Observation, Request};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -50,14 +50,7 @@ impl Planning {
     /// A plan for a run of which nothing has begun.
     pub(crate) fn plan(&self, run: RunId, workflow: &Workflow, inputs: &Inputs, fleet: &[Snapshot]) -> Result<Plan, Unplaced> {
         let history = Arc::clone(&self.history.read());
-        let candidates: Vec<Candidate<'_>> = fleet
-            .iter()
-            .map(|agent| Candidate {
-                profile: &agent.profile,
-                draining: agent.draining,
-                link: agent.link,
-            })
-            .collect();
+        let candidates = candidates(fleet);
         let request = Request {
             workflow,
             inputs,
@@ -75,9 +68,34 @@ impl Planning {
         plan.map_err(unplaced)
     }
 
+    /// The agent that takes all of a run that is not `settled`, and none of `exclude`; or why none does.
+    pub(super) fn place(
+        &self,
+        run: RunId,
+        (workflow, inputs): (&Workflow, &Inputs),
+        fleet: &[Snapshot],
+        (settled, outputs_at): (&BTreeSet<TaskIx>, &BTreeMap<TaskIx, AgentId>),
+        exclude: &BTreeSet<AgentId>,
+    ) -> Result<AgentId, String> {
+        let history = Arc::clone(&self.history.read());
+        let candidates = candidates(fleet);
+        let request = Request {
+            workflow,
+            inputs,
+            fleet: &candidates,
+            history: &history,
+            settled,
+            outputs_at,
+            // The low half of a run's id is random.
+            #[allow(clippy::cast_possible_truncation)]
+            seed: run.0 as u64,
+        };
+        eyot_planner::place_whole(&request, exclude).map_err(|error| crate::chain(&error))
+    }
+
     /// Learns from an event of an agent.
     pub(super) fn learn(&self, workflow: &Workflow, event: &Event, agent: AgentId) {
-        let component = |task: eyot_model::TaskIx| workflow.tasks.get(task.index()).and_then(|task| task.uses.digest);
+        let component = |task: TaskIx| workflow.tasks.get(task.index()).and_then(|task| task.uses.digest);
         match event {
             Event::Ended {
                 path,
@@ -134,6 +152,17 @@ impl Planning {
     }
 }
 
+fn candidates(fleet: &[Snapshot]) -> Vec<Candidate<'_>> {
+    fleet
+        .iter()
+        .map(|agent| Candidate {
+            profile: &agent.profile,
+            draining: agent.draining,
+            link: agent.link,
+        })
+        .collect()
+}
+
 /// Bytes of a value, those of the blobs that it names included.
 fn bytes(value: &Value) -> u64 {
     let mut total = value.size_hint() as u64;
@@ -145,7 +174,7 @@ fn unplaced(error: eyot_planner::Error) -> Unplaced {
     let why = crate::chain(&error);
     let (unplaceable, waits) = match error {
         eyot_planner::Error::Unplaceable(tasks) => (tasks.into_iter().map(|task| (task.name, task.refusals)).collect(), true),
-        eyot_planner::Error::NoAgents => (Vec::new(), true),
+        eyot_planner::Error::NoAgents | eyot_planner::Error::Apart { .. } => (Vec::new(), true),
         _ => (Vec::new(), false),
     };
     Unplaced { why, unplaceable, waits }

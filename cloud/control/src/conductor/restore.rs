@@ -2,10 +2,12 @@
 
 use super::Conductor;
 use super::live::Live;
-use super::steps::decode_tasks;
+use super::owners::decode_tasks;
 use crate::clock;
 use crate::store::{Entry, Error};
-use eyot_coordinator::{Stored, Submission};
+use eyot_coordinator::{Stored, StoredFragment, Submission};
+use eyot_model::{AgentId, Epoch, FragmentId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Entries read at once.
@@ -38,25 +40,40 @@ impl Conductor {
             live.state = record.state;
             live.waiting_for = record.waiting_for;
             let mut events = Vec::new();
+            let mut former: BTreeMap<FragmentId, BTreeMap<Epoch, AgentId>> = BTreeMap::new();
             loop {
                 let page = store.entries(run, live.last_entry, PAGE).await?;
                 let Some((last, _)) = page.last() else { break };
                 live.last_entry = *last;
                 for (_, entry) in page {
-                    if let Entry::Event { event, .. } = entry {
-                        live.count(&event);
-                        access.result(run, crate::access::results(&event));
-                        events.push(event);
+                    match entry {
+                        Entry::Event { event, .. } => {
+                            live.count(&event);
+                            access.result(run, crate::access::results(&event));
+                            events.push(event);
+                        }
+                        Entry::Assigned {
+                            fragment, epoch, agent, ..
+                        } => drop(former.entry(fragment).or_default().insert(epoch, agent)),
+                        Entry::Superseded { .. } | Entry::Late { .. } => {}
                     }
                 }
             }
             let mut fragments = Vec::new();
             for row in store.fragments(run).await? {
                 let tasks = decode_tasks(&row.record);
-                access.assign(run, row.agent);
+                if let Some(agent) = row.agent {
+                    access.assign(run, agent);
+                }
                 live.fragments.insert(row.fragment, (row.agent, row.epoch));
                 live.owner.extend(tasks.iter().map(|task| (*task, row.fragment)));
-                fragments.push((row.fragment, row.agent, row.epoch, tasks));
+                fragments.push(StoredFragment {
+                    fragment: row.fragment,
+                    agent: row.agent,
+                    epoch: row.epoch,
+                    tasks,
+                    former: former.remove(&row.fragment).unwrap_or_default(),
+                });
             }
             let plan = store.run_plan(run).await?;
             let saved = store.saved_states(run).await?;

@@ -4,9 +4,9 @@ use super::carrier::{Effect, Step};
 use super::live::Live;
 use super::{Conductor, INLINE_PLAN, Input, Unplaced};
 use crate::clock;
-use crate::store::{Change, Entry, FragmentRow, Guard};
+use crate::store::{Change, Entry, Guard};
 use eyot_coordinator::{Change as Wanted, Command};
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Outcome, Plan, RunId, RunOutcome, RunState, TaskIx};
+use eyot_model::{AgentId, Event, Outcome, Plan, RunId, RunOutcome, RunState};
 use std::sync::Arc;
 
 impl Conductor {
@@ -17,6 +17,7 @@ impl Conductor {
                 Command::Commit(change) => self.want(change, step),
                 Command::Send { agent, message } => step.effects.push(Effect::Send { agent, message }),
                 Command::Plan { run } => self.plan(run, step),
+                Command::Replan { run, fragment, exclude } => self.replan(run, fragment, &exclude),
                 Command::Ended { run, .. } => step.effects.push(Effect::Ended(run)),
                 Command::Alarm { agent, run, message } => {
                     metrics::counter!("eyot_alarms_total").increment(1);
@@ -48,7 +49,20 @@ impl Conductor {
                 agent,
                 epoch,
                 tasks,
-            } => self.assigned(run, fragment, agent, epoch, tasks, step),
+                why,
+            } => self.owned(run, fragment, epoch, Some((agent, tasks)), why, step),
+            Wanted::Fenced { run, fragment, epoch, why } => self.owned(run, fragment, epoch, None, Some(why), step),
+            Wanted::Late {
+                run,
+                fragment,
+                epoch,
+                agent,
+                event,
+            } => self.late(run, fragment, epoch, agent, event, step),
+            Wanted::Waiting { run, why } => {
+                let state = self.live.get(&run).map(|live| live.state);
+                self.set_state(run, state.unwrap_or(RunState::Running), why, step);
+            }
             Wanted::Saved { run, state } => {
                 let blobs: Vec<_> = state.blob().map(|blob| blob.digest).into_iter().collect();
                 if !blobs.is_empty() {
@@ -89,49 +103,6 @@ impl Conductor {
         }
     }
 
-    fn assigned(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, epoch: Epoch, tasks: Vec<TaskIx>, step: &mut Step) {
-        let Some(live) = self.live.get_mut(&run) else { return };
-        let at = clock::now();
-        if let Some((former, old)) = live.fragments.insert(fragment, (agent, epoch)) {
-            let reason = format!("epoch {} of fragment {} began", epoch.0, fragment.0);
-            push_entry(
-                live,
-                run,
-                Entry::Superseded {
-                    fragment,
-                    epoch: old,
-                    agent: former,
-                    reason,
-                    at,
-                },
-                step,
-            );
-        }
-        live.owner.extend(tasks.iter().map(|task| (*task, fragment)));
-        let record = encode_tasks(&tasks);
-        push_entry(
-            live,
-            run,
-            Entry::Assigned {
-                fragment,
-                epoch,
-                agent,
-                tasks,
-                at,
-            },
-            step,
-        );
-        step.changes.push(Change::PutFragment(Box::new(FragmentRow {
-            run,
-            fragment,
-            epoch,
-            agent,
-            record,
-        })));
-        step.effects.push(Effect::Assign { run, agent });
-        step.assigns = true;
-    }
-
     fn ended(&mut self, run: RunId, outcome: RunOutcome, step: &mut Step) {
         let Some(live) = self.live.remove(&run) else { return };
         let at = clock::now();
@@ -152,7 +123,7 @@ impl Conductor {
         step.assigns = true;
     }
 
-    fn set_state(&mut self, run: RunId, state: RunState, waiting_for: Option<String>, step: &mut Step) {
+    pub(super) fn set_state(&mut self, run: RunId, state: RunState, waiting_for: Option<String>, step: &mut Step) {
         let Some(live) = self.live.get_mut(&run) else { return };
         if live.state == state && live.waiting_for == waiting_for {
             return;
@@ -216,7 +187,7 @@ impl Conductor {
 }
 
 /// Numbers an entry, and says that it is news.
-fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut Step) {
+pub(super) fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut Step) {
     let seq = live.last_entry + 1;
     step.guards.push(Guard::LastEntry { run, seq: live.last_entry });
     live.last_entry = seq;
@@ -233,18 +204,6 @@ fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut Step) {
         Some(Effect::News { run: last, counts: known }) if *last == run => *known = counts,
         _ => step.effects.push(Effect::News { run, counts }),
     }
-}
-
-/// The tasks of a fragment as they are stored with it.
-pub(super) fn encode_tasks(tasks: &[TaskIx]) -> Vec<u8> {
-    tasks.iter().flat_map(|task| task.0.to_le_bytes()).collect()
-}
-
-pub(super) fn decode_tasks(bytes: &[u8]) -> Vec<TaskIx> {
-    bytes
-        .chunks_exact(4)
-        .map(|four| TaskIx(u32::from_le_bytes([four[0], four[1], four[2], four[3]])))
-        .collect()
 }
 
 fn kind(event: &Event) -> &'static str {

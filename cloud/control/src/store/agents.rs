@@ -19,6 +19,8 @@ pub struct AgentRecord {
     pub profile: Option<AgentProfile>,
     /// Everything in its journal up to here is committed.
     pub committed: Position,
+    /// The number of its start that was taken last. None: any is.
+    pub incarnation: Option<u64>,
 }
 
 fn record(row: &SqliteRow) -> Result<AgentRecord, Error> {
@@ -28,6 +30,15 @@ fn record(row: &SqliteRow) -> Result<AgentRecord, Error> {
         what: "the position of an agent",
         source: None,
     })?;
+    let incarnation: Option<&[u8]> = row.try_get(10)?;
+    let incarnation = incarnation
+        .map(|bytes| {
+            Ok::<u64, Error>(u64::from_be_bytes(bytes.try_into().map_err(|_| Error::Corrupt {
+                what: "the incarnation of an agent",
+                source: None,
+            })?))
+        })
+        .transpose()?;
     Ok(AgentRecord {
         id: AgentId(id128(row.try_get(0)?, "the id of an agent")?),
         name: row.try_get(1)?,
@@ -41,6 +52,7 @@ fn record(row: &SqliteRow) -> Result<AgentRecord, Error> {
             generation: u64::from_be_bytes(generation),
             n: uncount(row.try_get(9)?),
         },
+        incarnation,
     })
 }
 
@@ -51,7 +63,8 @@ impl Store {
     /// When the database fails.
     pub async fn agents(&self) -> Result<Vec<AgentRecord>, Error> {
         let rows = sqlx::query(
-            "SELECT id, name, joined_at, certificate_expires, revoked, draining, last_seen, profile, committed_generation, committed_n
+            "SELECT id, name, joined_at, certificate_expires, revoked, draining, last_seen, profile, committed_generation, committed_n,
+                    incarnation
              FROM agents ORDER BY name",
         )
         .fetch_all(self.readers())
@@ -123,6 +136,15 @@ pub(super) async fn set_committed(c: &mut SqliteConnection, agent: AgentId, thro
     sqlx::query("UPDATE agents SET committed_generation = ?, committed_n = ? WHERE id = ?")
         .bind(through.generation.to_be_bytes().to_vec())
         .bind(count(through.n))
+        .bind(key(agent.0))
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn set_incarnation(c: &mut SqliteConnection, agent: AgentId, incarnation: Option<u64>) -> Result<(), Error> {
+    sqlx::query("UPDATE agents SET incarnation = ? WHERE id = ?")
+        .bind(incarnation.map(|n| n.to_be_bytes().to_vec()))
         .bind(key(agent.0))
         .execute(c)
         .await?;

@@ -149,6 +149,11 @@ pub enum Change {
         agent: AgentId,
         on: bool,
     },
+    /// None: the next one that it presents is taken, whatever it is.
+    SetIncarnation {
+        agent: AgentId,
+        incarnation: Option<u64>,
+    },
     Revoke(AgentId),
     DeleteAgent(AgentId),
     PutInvite(Box<Invite>),
@@ -217,6 +222,7 @@ impl Change {
             Self::SetCertificate { agent, expires_at } => agents::set_certificate(c, *agent, *expires_at).await,
             Self::SetSeen { agent, seen } => agents::set_seen(c, *agent, *seen).await,
             Self::SetCommitted { agent, through } => agents::set_committed(c, *agent, *through).await,
+            Self::SetIncarnation { agent, incarnation } => agents::set_incarnation(c, *agent, *incarnation).await,
             Self::SetDraining { agent, on } => agents::set_draining(c, *agent, *on).await,
             Self::Revoke(agent) => agents::revoke(c, *agent).await,
             Self::DeleteAgent(agent) => agents::delete(c, *agent).await,

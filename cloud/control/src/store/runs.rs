@@ -31,6 +31,14 @@ pub enum Entry {
         reason: String,
         at: Timestamp,
     },
+    /// A result that came under an epoch that had passed. It is no part of the run: kept for people to see.
+    Late {
+        fragment: FragmentId,
+        epoch: Epoch,
+        agent: AgentId,
+        event: Event,
+        at: Timestamp,
+    },
 }
 
 impl Entry {
@@ -50,7 +58,7 @@ impl Entry {
                 event: Event::RunEnded { outcome, .. },
                 ..
             } => values(&outcome.outputs),
-            Self::Event { .. } | Self::Assigned { .. } | Self::Superseded { .. } => {}
+            Self::Event { .. } | Self::Assigned { .. } | Self::Superseded { .. } | Self::Late { .. } => {}
         }
     }
 }
@@ -87,7 +95,8 @@ pub struct FragmentRow {
     pub run: RunId,
     pub fragment: FragmentId,
     pub epoch: Epoch,
-    pub agent: AgentId,
+    /// None while it is fenced.
+    pub agent: Option<AgentId>,
     /// What the coordinator keeps of it beyond that; its own encoding.
     pub record: Vec<u8>,
 }
@@ -220,7 +229,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn fragments(&self, run: RunId) -> Result<Vec<FragmentRow>, Error> {
-        let rows: Vec<(i64, i64, Vec<u8>, Vec<u8>)> =
+        let rows: Vec<(i64, i64, Option<Vec<u8>>, Vec<u8>)> =
             sqlx::query_as("SELECT fragment, epoch, agent, record FROM fragments WHERE run = ? ORDER BY fragment")
                 .bind(key(run.0))
                 .fetch_all(self.readers())
@@ -231,7 +240,9 @@ impl Store {
                     run,
                     fragment: FragmentId(u32::try_from(fragment).unwrap_or(u32::MAX)),
                     epoch: Epoch(uncount(epoch)),
-                    agent: AgentId(id128(&agent, "the agent of a fragment")?),
+                    agent: agent
+                        .map(|agent| Ok::<_, Error>(AgentId(id128(&agent, "the agent of a fragment")?)))
+                        .transpose()?,
                     record,
                 })
             })
@@ -393,7 +404,7 @@ pub(super) async fn put_fragment(c: &mut SqliteConnection, row: &FragmentRow) ->
     .bind(key(row.run.0))
     .bind(i64::from(row.fragment.0))
     .bind(count(row.epoch.0))
-    .bind(key(row.agent.0))
+    .bind(row.agent.map(|agent| key(agent.0)))
     .bind(row.record.clone())
     .execute(c)
     .await?;

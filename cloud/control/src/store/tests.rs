@@ -53,7 +53,7 @@ fn fragment(epoch: u64) -> Change {
         run: RunId(1),
         fragment: FragmentId(0),
         epoch: Epoch(epoch),
-        agent: AgentId(9),
+        agent: Some(AgentId(9)),
         record: vec![],
     }))
 }
@@ -271,6 +271,7 @@ async fn an_agent_keeps_what_was_decided_about_it_when_it_joins_again() {
         last_seen: None,
         profile: None,
         committed: Position::default(),
+        incarnation: None,
     };
     let through = Position {
         generation: u64::MAX,
@@ -280,13 +281,17 @@ async fn an_agent_keeps_what_was_decided_about_it_when_it_joins_again() {
         Change::PutAgent(Box::new(agent.clone())),
         Change::SetCommitted { agent: agent.id, through },
         Change::SetDraining { agent: agent.id, on: true },
+        Change::SetIncarnation {
+            agent: agent.id,
+            incarnation: Some(u64::MAX),
+        },
         Change::Revoke(agent.id),
         Change::PutAgent(Box::new(agent.clone())),
     ];
     store.commit(vec![Guard::AgentWelcome(agent.id)], changes).await.unwrap();
     let stored = &store.agents().await.unwrap()[0];
     assert!(stored.revoked && stored.draining);
-    assert_eq!(stored.committed, through);
+    assert_eq!((stored.committed, stored.incarnation), (through, Some(u64::MAX)));
     assert!(store.commit(vec![Guard::AgentWelcome(agent.id)], vec![]).await.is_err());
     let taken = Guard::AgentNameFree {
         name: "camera".into(),

@@ -181,6 +181,7 @@ impl Agent {
         ToCloud::Hello(Box::new(Hello {
             profile: self.profile(),
             incarnation: 1,
+            before: Vec::new(),
             clock: Clock::system().now(),
         }))
     }

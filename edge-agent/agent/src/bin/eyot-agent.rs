@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use eyot_agent::config::{AgentConfig, ConfigError, DiskConfig, LogConfig, device_key};
 use eyot_agent::disk_status::human_bytes;
 use eyot_agent::link::{LinkContext, keep};
-use eyot_agent::{Clock, Logs, Parts, Runtime, Storage, copies, device, status};
+use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, copies, device, status};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
 use eyot_model::{DiskState, Load};
@@ -265,7 +265,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
                 config,
                 capacity,
                 data: data.to_owned(),
-                incarnation: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
+                incarnation: Incarnation::open(data, getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?),
                 load,
             };
             Some(tokio::spawn(async move {

@@ -19,7 +19,18 @@ pub enum Outbound {
 pub(super) struct Effects {
     pub(super) started: Vec<Start>,
     pub(super) stopped: Vec<AttemptId>,
+    /// Stopped while they waited for a sync: no worker will tell their end.
+    pub(super) never_began: Vec<AttemptId>,
     pub(super) finished: Vec<(RunId, RunOutcome)>,
+}
+
+impl Effects {
+    pub(super) fn extend(&mut self, later: Self) {
+        self.started.extend(later.started);
+        self.stopped.extend(later.stopped);
+        self.never_began.extend(later.never_began);
+        self.finished.extend(later.finished);
+    }
 }
 
 pub(super) struct Core {
@@ -122,8 +133,13 @@ impl Core {
             } if position.n > self.synced.n => self.unsynced.push((position, *start)),
             Command::Start { start, .. } => effects.started.push(*start),
             Command::Stop { id } => {
+                let waiting = self.unsynced.len();
                 self.unsynced.retain(|(_, start)| start.id != id);
-                effects.stopped.push(id);
+                if self.unsynced.len() < waiting {
+                    effects.never_began.push(id);
+                } else {
+                    effects.stopped.push(id);
+                }
             }
             // Others are synced by the journal itself within its interval.
             Command::Sync { urgent } => {

@@ -25,7 +25,7 @@ use crate::logs::Logs;
 use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
 use eyot_link::AgentLink;
-use eyot_model::{AttemptId, Capacity, Position, RunId, RunOutcome, Timestamp};
+use eyot_model::{AttemptId, Capacity, Outcome, Position, RunId, RunOutcome, Timestamp, Usage};
 use eyot_node::{Node, Start};
 use eyot_wasm_host::{CancelToken, Host};
 use parking_lot::Mutex;
@@ -130,7 +130,11 @@ impl Runtime {
         let mut core = self.core.lock();
         let now = self.clock.now();
         action(&mut core.node, now);
-        let effects = core.drain(&self.journal);
+        let mut effects = core.drain(&self.journal);
+        while let Some(id) = effects.never_began.pop() {
+            core.node.attempt_ended(&id, Outcome::Cancelled, Usage::default(), now);
+            effects.extend(core.drain(&self.journal));
+        }
         let rearm = core.timer_moved();
         let mine = self.perform(effects, take);
         drop(core);

@@ -34,6 +34,10 @@ pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Outp
             client.revoke(&agent).await?;
             done(output, &agent, "is shut out for good")
         }
+        AgentsCommand::Readmit { agent } => {
+            client.readmit(&agent).await?;
+            done(output, &agent, "may come back once and begins anew")
+        }
         AgentsCommand::Rm { agent } => {
             client.remove_agent(&agent).await?;
             done(output, &agent, "is forgotten")

@@ -95,7 +95,7 @@ pub(crate) async fn wait(client: &Client, id: RunId, how: Waiting<'_>, output: &
         Err(Fault::silent(exit))
     };
     let limit = how.timeout.map_or(std::time::Duration::MAX, Millis::as_duration);
-    let followed = progress::follow(client.events(id, 0), &run, output, how.verbose);
+    let followed = progress::follow(client, client.events(id, 0), &run, output, how.verbose);
     tokio::select! {
         ended = followed => drop(ended?),
         () = tokio::time::sleep(limit) => {

@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::paint::{Paint, clean};
 use crate::table::{Align, Table, cell};
 use eyot_client::{Client, RunFilter};
-use eyot_model::api::{LogLine, RunView};
+use eyot_model::api::{LogLine, ReassignRequest, RunView};
 use eyot_model::{RunId, State};
 use jiff::tz::TimeZone;
 use std::time::Duration;
@@ -63,6 +63,17 @@ pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) 
         RunsCommand::Resolve(args) => {
             let id = find(&client, &args.run).await?;
             super::resolve::resolve(&client, id, args, &output).await
+        }
+        RunsCommand::Reassign { run, agent, fragment } => {
+            let id = find(&client, &run).await?;
+            let taken = client.reassign(id, &ReassignRequest { agent, fragment }).await?;
+            if output.is_json() {
+                return output.json(&taken);
+            }
+            let fragments: Vec<String> = taken.fragments.iter().map(|f| f.0.to_string()).collect();
+            let word = if fragments.len() == 1 { "fragment" } else { "fragments" };
+            output.note(format!("took {word} {} of {id} from their agents", fragments.join(", ")));
+            Ok(())
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::paint::Paint;
 use crate::progress::mark;
 use crate::table::{Align, Table, cell};
 use eyot_model::State;
-use eyot_model::api::{FragmentView, RunDetail, TaskView};
+use eyot_model::api::{FragmentView, LateResultView, RunDetail, TaskView};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -172,11 +172,58 @@ fn fragments(fragments: &[FragmentView], paint: Paint) -> String {
     for fragment in fragments {
         table.row(vec![
             fragment.id.0.to_string(),
-            cell(&fragment.agent_name, 40),
+            fragment
+                .agent_name
+                .as_ref()
+                .map_or_else(|| "nobody".to_owned(), |name| cell(name, 40)),
             paint.state(fragment.link.as_str()),
             fragment.epoch.0.to_string(),
             cell(&fragment.tasks.join(", "), 100),
         ]);
     }
-    table.render(paint, "")
+    let mut out = table.render(paint, "");
+    let now = human::now();
+    for fragment in fragments {
+        if let (Some(since), Some(agent)) = (fragment.away_since, &fragment.agent_name) {
+            let then = match fragment.reassign_at {
+                Some(at) if at > now => format!("it is given to another agent {}, unless it comes back", human::age(at, now)),
+                Some(_) => "another agent is looked for".to_owned(),
+                None => "its fragment waits for it (`onDisconnect: continue`), or for `eyot runs reassign`".to_owned(),
+            };
+            out.push_str(&paint.yellow(&format!(
+                "agent {} is out of contact (since {}): {then}\n",
+                cell(agent, 40),
+                human::age(since, now)
+            )));
+        }
+    }
+    out.push_str(&superseded(fragments, paint));
+    out
+}
+
+/// Assignments that are over, and what came under them too late.
+fn superseded(fragments: &[FragmentView], paint: Paint) -> String {
+    let mut table = Table::left(&["SUPERSEDED", "AGENT", "EPOCH", "LATE RESULTS", ""]);
+    for (fragment, over) in fragments.iter().flat_map(|f| f.superseded.iter().map(move |over| (f, over))) {
+        let late: Vec<String> = over.results.iter().take(MOST_ITEMS).map(late).collect();
+        let more = over.results.len().saturating_sub(late.len());
+        let more = if more > 0 { format!(", … {more} more") } else { String::new() };
+        table.row(vec![
+            format!("fragment {}", fragment.id.0),
+            cell(&over.agent_name, 40),
+            over.epoch.0.to_string(),
+            cell(&(late.join(", ") + &more), 120),
+            paint.dim(&cell(&over.reason, 120)),
+        ]);
+    }
+    if table.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", table.render(paint, ""))
+    }
+}
+
+fn late(result: &LateResultView) -> String {
+    let item = result.item.map(|item| format!("[{item}]")).unwrap_or_default();
+    format!("{}{item} {}", result.task, result.state)
 }

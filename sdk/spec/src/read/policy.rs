@@ -60,22 +60,22 @@ impl Reader<'_, '_> {
         let Some(fields) = self.fields(node, &ON_DISCONNECT, entry.place) else {
             return (policy, None);
         };
-        self.report.warning(
-            entry.place,
-            code::NOT_SUPPORTED_YET,
-            "`onDisconnect` is kept with the workflow and has no effect yet",
-            "a fragment whose agent is out of contact waits for it; an operator can cancel the run",
-        );
         let pause = fields.get("pauseAfter");
         let reassign = fields.entry("reassignAfter");
         policy.pause_after = pause.and_then(|n| self.positive_duration(n));
         policy.reassign_after = reassign.and_then(|e| self.positive_duration(&e.value));
         policy.accept_late = fields.get("acceptLate").and_then(|n| self.boolean(n)).unwrap_or(false);
         if let (Some(pause_after), Some(reassign_after), Some(node)) = (policy.pause_after, policy.reassign_after, pause)
-            && pause_after >= reassign_after
+            && OnDisconnect::least_reassign(pause_after) >= reassign_after
         {
             let message = format!("`pauseAfter` ({pause_after}) must be shorter than `reassignAfter` ({reassign_after})");
-            let help = "the agent has to stop before its work is given away";
+            let help = format!(
+                "the agent has to stop before its work is given away: with {}% for clocks that differ and {} for stopping, `reassignAfter` \
+                 must be longer than {}",
+                OnDisconnect::DRIFT_PERCENT,
+                OnDisconnect::MARGIN,
+                OnDisconnect::least_reassign(pause_after)
+            );
             self.report.error_with(node.place, code::INVALID_VALUE, message, help);
         }
         (policy, reassign.map(|e| e.place))

@@ -66,7 +66,11 @@ async fn two_agents_run_a_workflow_by_their_labels() -> Result<()> {
     let each = items(&detail, "each");
     ensure!(each.len() == 3, "{each:?}");
     ensure!(each.iter().all(|item| item.agent.as_deref() == Some("left")), "{each:?}");
-    let owners: Vec<&str> = detail.fragments.iter().map(|fragment| fragment.agent_name.as_str()).collect();
+    let owners: Vec<&str> = detail
+        .fragments
+        .iter()
+        .filter_map(|fragment| fragment.agent_name.as_deref())
+        .collect();
     ensure!(owners.contains(&"left") && owners.contains(&"right"), "{owners:?}");
     stage.close();
     Ok(())

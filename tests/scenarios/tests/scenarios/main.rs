@@ -3,6 +3,7 @@
 mod backup;
 mod cancel;
 mod damage;
+mod disconnect;
 mod happy;
 mod intruders;
 mod limits;

@@ -1,0 +1,568 @@
+//! Links that break, agents that come back: who owns what afterwards, and what commits.
+
+use crate::{Change, Command, Coordinator, Nothing, Stored, StoredFragment, Submission, Which};
+use eyot_model::{
+    AgentId, ComponentRef, Digest, Epoch, Event, Fragment, FragmentId, Inputs, LinkState, Millis, OnDisconnect, OnFailure, Outcome,
+    Outputs, Path, Placement, Plan, Position, Resources, Retention, RetryPolicy, RunId, RunState, State, Task, TaskIx, Timestamp,
+    TriggerRule, Usage, Value, Workflow,
+};
+use eyot_wire::{FragmentStanding, Held, Inventory, Refusal, Report, ReportItem, ToAgent};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const RUN: RunId = RunId(1);
+const A: AgentId = AgentId(10);
+const B: AgentId = AgentId(11);
+const FIRST: FragmentId = FragmentId(0);
+const GRACE: Millis = Millis(300_000);
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp(seconds * 1_000_000)
+}
+
+fn reassign(accept_late: bool) -> OnDisconnect {
+    OnDisconnect {
+        pause_after: None,
+        reassign_after: Some(GRACE),
+        accept_late,
+    }
+}
+
+/// A chain of `count` tasks.
+fn workflow(count: u32, on_disconnect: OnDisconnect) -> Arc<Workflow> {
+    let task = |ix: u32| Task {
+        name: format!("t{ix}"),
+        uses: ComponentRef {
+            name: "x".into(),
+            digest: Some(Digest::of(b"x")),
+            size: 1,
+        },
+        needs: ix.checked_sub(1).map(TaskIx).into_iter().collect(),
+        when: None,
+        with: BTreeMap::new(),
+        for_each: None,
+        retry: RetryPolicy::default(),
+        timeout: None,
+        cpu_limit: None,
+        queue_timeout: None,
+        trigger_rule: TriggerRule::default(),
+        resources: Resources::default(),
+        placement: Placement::default(),
+        grants: BTreeSet::new(),
+        idempotent: true,
+    };
+    Arc::new(Workflow {
+        namespace: "n".into(),
+        name: "w".into(),
+        version: "1".into(),
+        inputs: BTreeMap::new(),
+        tasks: (0..count).map(task).collect(),
+        outputs: BTreeMap::new(),
+        on_disconnect,
+        on_failure: OnFailure::default(),
+        max_parallel: None,
+        deadline: None,
+        retention: Retention::default(),
+    })
+}
+
+/// A coordinator with one run of two tasks, the first fragment of which is A's.
+struct Cloud {
+    coordinator: Coordinator,
+    stored: Vec<Change>,
+    sent: Vec<(AgentId, ToAgent)>,
+    replans: Vec<(FragmentId, BTreeSet<AgentId>)>,
+    alarms: usize,
+    generation: u64,
+}
+
+impl Cloud {
+    fn new(on_disconnect: OnDisconnect) -> Self {
+        let mut cloud = Self {
+            coordinator: Coordinator::new(),
+            stored: Vec::new(),
+            sent: Vec::new(),
+            replans: Vec::new(),
+            alarms: 0,
+            generation: 5,
+        };
+        for agent in [A, B] {
+            cloud.coordinator.link_changed(agent, LinkState::Connected, at(0));
+        }
+        cloud.coordinator.submit(submission(on_disconnect), at(0)).unwrap();
+        let fragment = Fragment {
+            id: FIRST,
+            agent: A,
+            tasks: vec![TaskIx(0), TaskIx(1)],
+            start: Millis(0),
+            finish: Millis(0),
+            transfers: Vec::new(),
+        };
+        let plan = Plan {
+            fragments: vec![fragment],
+            ..Plan::default()
+        };
+        cloud.coordinator.planned(RUN, plan, at(0));
+        cloud.drain();
+        cloud
+    }
+
+    fn drain(&mut self) {
+        while let Some(command) = self.coordinator.poll_command() {
+            match command {
+                Command::Commit(change) => self.stored.push(change),
+                Command::Send { agent, message } => self.sent.push((agent, *message)),
+                Command::Replan { fragment, exclude, .. } => self.replans.push((fragment, exclude)),
+                Command::Alarm { .. } => self.alarms += 1,
+                Command::Plan { .. } | Command::Ended { .. } => {}
+            }
+        }
+    }
+
+    fn lose(&mut self, agent: AgentId, seconds: u64) {
+        self.coordinator.link_changed(agent, LinkState::Disconnected, at(seconds));
+        self.drain();
+    }
+
+    fn time(&mut self, seconds: u64) {
+        self.coordinator.handle_timeout(at(seconds));
+        self.drain();
+    }
+
+    fn found(&mut self, agent: AgentId, seconds: u64) {
+        self.coordinator.replanned(RUN, FIRST, Ok(agent), at(seconds));
+        self.drain();
+    }
+
+    fn found_none(&mut self) {
+        self.coordinator.replanned(RUN, FIRST, Err("no agent has a GPU".into()), at(0));
+        self.drain();
+    }
+
+    /// An agent comes back with the fragment under `epoch`; what it is told of it.
+    fn returns(&mut self, agent: AgentId, epoch: u64, generation: u64) -> FragmentStanding {
+        self.generation = generation;
+        self.coordinator.link_changed(agent, LinkState::Connected, at(0));
+        let inventory = Inventory {
+            held: vec![Held {
+                run: RUN,
+                fragment: FIRST,
+                epoch: Epoch(epoch),
+                ended: false,
+            }],
+            last: Position { generation, n: 9 },
+            committed: Position { generation, n: 0 },
+        };
+        self.coordinator.inventory(agent, &inventory, at(0));
+        self.drain();
+        let reconciled = self.sent.iter().rev().find_map(|(to, message)| match message {
+            ToAgent::Reconciled(standings) if *to == agent => standings.first().copied(),
+            _ => None,
+        });
+        reconciled.unwrap()
+    }
+
+    fn reports(&mut self, agent: AgentId, epoch: u64, events: Vec<Event>) {
+        let item = |(n, event)| ReportItem {
+            position: Position {
+                generation: self.generation,
+                n,
+            },
+            run: RUN,
+            fragment: FIRST,
+            epoch: Epoch(epoch),
+            event,
+        };
+        let items = (1..).zip(events).map(item).collect();
+        self.coordinator.reported(agent, Report { items }, at(1));
+        self.drain();
+    }
+
+    fn owner(&self) -> Option<(Option<AgentId>, u64)> {
+        let owned = &self.coordinator.entry(RUN)?.fragments[&FIRST];
+        Some((owned.agent, owned.epoch.0))
+    }
+
+    fn state(&self, task: u32) -> State {
+        self.coordinator.entry(RUN).unwrap().run.tasks()[task as usize].own.state
+    }
+
+    fn waits(&self) -> Option<&str> {
+        self.coordinator.entry(RUN).unwrap().waiting_for.as_deref()
+    }
+
+    fn was_sent(&self, agent: AgentId, wanted: impl Fn(&ToAgent) -> bool) -> bool {
+        self.sent.iter().any(|(to, message)| *to == agent && wanted(message))
+    }
+
+    fn ended(&self) -> Option<RunState> {
+        self.stored.iter().find_map(|change| match change {
+            Change::Ended { outcome, .. } => Some(outcome.state),
+            _ => None,
+        })
+    }
+}
+
+fn submission(on_disconnect: OnDisconnect) -> Submission {
+    Submission {
+        run: RUN,
+        workflow: workflow(2, on_disconnect),
+        inputs: Arc::new(Inputs::new()),
+        created_at: at(0),
+    }
+}
+
+fn started(task: u32, attempt: u32, epoch: u64) -> Event {
+    Event::Started {
+        path: Path::task(TaskIx(task)),
+        attempt,
+        epoch: Epoch(epoch),
+        at: at(1),
+    }
+}
+
+fn ended(task: u32, attempt: u32, epoch: u64, output: i64) -> Event {
+    Event::Ended {
+        path: Path::task(TaskIx(task)),
+        attempt,
+        epoch: Epoch(epoch),
+        at: at(2),
+        outcome: Outcome::Succeeded(Outputs::from([("n".to_owned(), Value::Int(output))])),
+        usage: Usage::default(),
+        retry_at: None,
+    }
+}
+
+fn superseded(epoch: u64) -> impl Fn(&ToAgent) -> bool {
+    move |message| matches!(message, ToAgent::Superseded { epoch: told, .. } if told.0 == epoch)
+}
+
+fn assigned(epoch: u64) -> impl Fn(&ToAgent) -> bool {
+    move |message| matches!(message, ToAgent::Assign(a) if a.epoch.0 == epoch)
+}
+
+#[test]
+fn a_fragment_changes_hands_when_its_agent_is_away_for_longer_than_the_grace_time() {
+    // Policy, seconds away, whether another agent is looked for.
+    let never = OnDisconnect::default();
+    for (policy, away, looks) in [
+        (never, 1_000_000, false),
+        (reassign(false), 299, false),
+        (reassign(false), 300, true),
+        (reassign(true), 301, true),
+    ] {
+        let mut cloud = Cloud::new(policy);
+        assert_eq!(cloud.coordinator.poll_timeout(), None, "connected: no timer");
+        cloud.lose(A, 100);
+        cloud.time(100 + away);
+        assert_eq!(!cloud.replans.is_empty(), looks, "{policy:?} after {away} s");
+        assert_eq!(cloud.owner(), Some((Some(A), 1)), "it keeps it until another is found");
+        if !looks {
+            continue;
+        }
+        assert_eq!(cloud.replans, [(FIRST, [A].into())]);
+        let before = cloud.stored.len();
+        cloud.found(B, 500);
+        assert_eq!(cloud.owner(), Some((Some(B), 2)));
+        assert!(matches!(
+            &cloud.stored[before],
+            Change::Assigned {
+                agent: B,
+                epoch: Epoch(2),
+                ..
+            }
+        ));
+        assert!(cloud.was_sent(B, assigned(2)) && cloud.was_sent(A, superseded(1)));
+        cloud.reports(A, 1, vec![ended(0, 1, 1, 7)]);
+        assert_eq!(cloud.state(0), State::Pending, "a late result changes nothing");
+        assert!(cloud.stored.iter().any(|c| matches!(
+            c,
+            Change::Late {
+                agent: A,
+                epoch: Epoch(1),
+                ..
+            }
+        )));
+        cloud.reports(B, 2, vec![started(0, 1, 2), ended(0, 1, 2, 7), started(1, 1, 2), ended(1, 1, 2, 8)]);
+        assert_eq!(cloud.ended(), Some(RunState::Succeeded));
+    }
+}
+
+#[test]
+fn an_inventory_stops_the_grace_time_and_a_link_alone_does_not() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.lose(A, 0);
+    cloud.coordinator.link_changed(A, LinkState::Connected, at(200));
+    cloud.lose(A, 201);
+    cloud.time(300);
+    assert_eq!(cloud.replans.len(), 1, "it told nothing in between");
+
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.lose(A, 0);
+    assert!(matches!(cloud.returns(A, 1, 5), FragmentStanding::Keep { epoch: Epoch(1), .. }));
+    cloud.lose(A, 250);
+    cloud.time(400);
+    assert!(cloud.replans.is_empty());
+    cloud.time(550);
+    assert_eq!(cloud.replans.len(), 1);
+    assert!(
+        matches!(cloud.returns(A, 1, 5), FragmentStanding::Keep { .. }),
+        "nobody was found yet"
+    );
+    cloud.found(B, 551);
+    assert_eq!(cloud.owner(), Some((Some(A), 1)), "the search was over when its answer came");
+}
+
+#[test]
+fn a_suspect_keeps_what_it_has() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.coordinator.link_changed(A, LinkState::Suspect, at(1));
+    cloud.time(10_000);
+    assert!(cloud.replans.is_empty());
+}
+
+#[test]
+fn a_late_agent_gets_its_fragment_back_only_while_nothing_of_it_was_committed() {
+    for (accept_late, progress, back) in [(true, false, true), (true, true, false), (false, false, false)] {
+        let mut cloud = Cloud::new(reassign(accept_late));
+        cloud.reports(A, 1, vec![started(0, 1, 1)]);
+        cloud.lose(A, 0);
+        cloud.time(300);
+        cloud.found(B, 300);
+        if progress {
+            cloud.reports(B, 2, vec![ended(0, 1, 1, 9)]);
+        }
+        let standing = cloud.returns(A, 1, 5);
+        if back {
+            assert!(matches!(standing, FragmentStanding::Keep { epoch: Epoch(3), .. }), "{standing:?}");
+            assert!(cloud.was_sent(A, assigned(3)) && cloud.was_sent(B, superseded(2)));
+            cloud.reports(A, 3, vec![ended(0, 1, 1, 7)]);
+            cloud.reports(B, 2, vec![ended(0, 2, 2, 9)]);
+            assert_eq!(cloud.state(0), State::Succeeded);
+            assert_eq!(cloud.alarms, 0, "the replacement's result is fenced, not a contradiction");
+        } else {
+            assert!(
+                matches!(standing, FragmentStanding::Superseded { epoch: Epoch(1), .. }),
+                "{standing:?}"
+            );
+            assert_eq!(cloud.owner(), Some((Some(B), 2)));
+        }
+    }
+}
+
+#[test]
+fn where_nobody_can_take_it_the_run_says_so_and_asks_again_when_the_fleet_changes() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.lose(A, 0);
+    cloud.time(300);
+    cloud.found_none();
+    assert_eq!(cloud.waits(), Some("another agent for fragment 0: no agent has a GPU"));
+    cloud.coordinator.fleet_changed();
+    cloud.drain();
+    assert_eq!(cloud.replans.len(), 2);
+    cloud.found(B, 400);
+    assert_eq!((cloud.waits(), cloud.owner()), (None, Some((Some(B), 2))));
+    assert!(matches!(cloud.stored.last(), Some(Change::Waiting { why: None, .. })));
+}
+
+#[test]
+fn a_refused_fragment_is_fenced_and_another_agent_is_asked() {
+    for why in [Refusal::Draining, Refusal::DiskFull, Refusal::Invalid("what is this".into())] {
+        let mut cloud = Cloud::new(OnDisconnect::default());
+        cloud.coordinator.refused(A, RUN, FIRST, Epoch(1), &why, at(1));
+        cloud.drain();
+        assert_eq!(cloud.replans, [(FIRST, [A].into())], "{why:?}");
+        assert_eq!(cloud.owner(), Some((None, 2)));
+        cloud.found(A, 1);
+        assert_eq!(cloud.owner(), Some((None, 2)), "not the one that refused");
+        cloud.found_none();
+        cloud.coordinator.fleet_changed();
+        cloud.drain();
+        assert_eq!(cloud.replans[1], (FIRST, [].into()), "it may take it by now");
+        cloud.found(A, 2);
+        assert_eq!(cloud.owner(), Some((Some(A), 3)));
+    }
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    cloud.coordinator.accepted(A, RUN, FIRST, Epoch(1));
+    cloud.coordinator.refused(A, RUN, FIRST, Epoch(1), &Refusal::Draining, at(1));
+    cloud.drain();
+    assert!(cloud.replans.is_empty(), "it has taken it before");
+}
+
+#[test]
+fn a_new_generation_of_the_journal_is_a_new_epoch_for_the_same_agent() {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    assert!(matches!(cloud.returns(A, 1, 5), FragmentStanding::Keep { epoch: Epoch(1), .. }));
+    cloud.reports(A, 1, vec![started(0, 1, 1)]);
+    let told = cloud.sent.len();
+    assert!(matches!(cloud.returns(A, 1, 6), FragmentStanding::Keep { epoch: Epoch(2), .. }));
+    let order: Vec<bool> = cloud.sent[told..].iter().map(|(_, m)| assigned(2)(m)).collect();
+    assert!(order[0], "the new epoch is there before work flows");
+    cloud.reports(A, 1, vec![ended(0, 1, 1, 1)]);
+    assert_eq!(cloud.state(0), State::Running, "the old numbers are fenced");
+    assert!(
+        matches!(cloud.returns(A, 1, 6), FragmentStanding::Keep { epoch: Epoch(2), .. }),
+        "told again"
+    );
+    cloud.reports(A, 2, vec![ended(0, 1, 1, 1)]);
+    assert_eq!(cloud.state(0), State::Succeeded);
+}
+
+#[test]
+fn what_builds_on_a_result_that_is_not_the_committed_one_does_not_commit() {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    cloud.reports(A, 1, vec![started(0, 1, 1), ended(0, 1, 1, 7)]);
+    cloud.reports(A, 1, vec![ended(0, 1, 1, 8), started(1, 1, 1), ended(1, 1, 1, 9)]);
+    assert_eq!(
+        (cloud.state(0), cloud.state(1), cloud.alarms),
+        (State::Succeeded, State::Pending, 1)
+    );
+    assert_eq!(cloud.owner(), Some((Some(A), 2)), "it begins again from the facts");
+    assert!(cloud.was_sent(A, superseded(1)) && cloud.was_sent(A, assigned(2)));
+    cloud.reports(A, 2, vec![ended(0, 2, 2, 8)]);
+    assert_eq!(cloud.owner(), Some((None, 3)), "a second time another agent is asked");
+    assert_eq!(cloud.replans, [(FIRST, [A].into())]);
+}
+
+#[test]
+fn a_cancelled_fragment_of_an_agent_out_of_contact_ends_with_the_fence() {
+    for (policy, operator) in [(reassign(false), false), (OnDisconnect::default(), true)] {
+        let mut cloud = Cloud::new(policy);
+        cloud.reports(A, 1, vec![started(0, 1, 1)]);
+        cloud.lose(A, 0);
+        assert!(cloud.coordinator.cancel(RUN, "somebody", at(10)));
+        cloud.drain();
+        assert_eq!(cloud.ended(), None, "cancelling until confirmed or fenced");
+        if operator {
+            cloud.time(100_000);
+            assert_eq!(cloud.ended(), None);
+            assert_eq!(cloud.coordinator.reassign(RUN, Which::Away, at(100_000)), Ok(vec![FIRST]));
+            cloud.drain();
+        } else {
+            cloud.time(300);
+        }
+        assert_eq!(cloud.ended(), Some(RunState::Cancelled));
+        let fence = cloud.stored.iter().position(|c| matches!(c, Change::Fenced { .. })).unwrap();
+        let cancelled = |c: &Change| {
+            matches!(
+                c,
+                Change::Event {
+                    event: Event::Cancelled { .. },
+                    ..
+                }
+            )
+        };
+        assert_eq!(cloud.stored[fence + 1..].iter().filter(|c| cancelled(c)).count(), 2);
+        assert!(cloud.replans.is_empty());
+    }
+}
+
+#[test]
+fn what_else_an_agent_holds_of_the_run_begins_again_when_a_fragment_is_taken_from_it() {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    cloud.coordinator = Coordinator::new();
+    let stored = |fragment: u32, task: u32| StoredFragment {
+        fragment: FragmentId(fragment),
+        agent: Some(A),
+        epoch: Epoch(1),
+        tasks: vec![TaskIx(task)],
+        former: BTreeMap::new(),
+    };
+    let stored = Stored {
+        submission: submission(OnDisconnect::default()),
+        plan: Some(Plan::default()),
+        fragments: vec![stored(0, 0), stored(1, 1)],
+        events: Vec::new(),
+        saved: Vec::new(),
+    };
+    cloud.coordinator.restore(stored, at(0)).unwrap();
+    assert_eq!(cloud.coordinator.reassign(RUN, Which::Fragment(FIRST), at(1)), Ok(vec![FIRST]));
+    cloud.found(B, 1);
+    let second = &cloud.coordinator.entry(RUN).unwrap().fragments[&FragmentId(1)];
+    assert_eq!(
+        (second.agent, second.epoch),
+        (Some(A), Epoch(2)),
+        "its task waits for the one that moved"
+    );
+    let to_a: Vec<&ToAgent> = cloud.sent.iter().filter(|(to, _)| *to == A).map(|(_, m)| m).collect();
+    let [.., ToAgent::Superseded { .. }, ToAgent::Superseded { .. }, ToAgent::Assign(again)] = to_a.as_slice() else {
+        panic!("{to_a:?}");
+    };
+    assert_eq!((again.fragment, again.epoch), (FragmentId(1), Epoch(2)));
+}
+
+#[test]
+fn an_operator_ends_any_wait() {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    assert_eq!(cloud.coordinator.reassign(RUN, Which::Away, at(1)), Err(Nothing::NobodyAway));
+    assert_eq!(cloud.coordinator.reassign(RUN, Which::Agent(B), at(1)), Err(Nothing::NotTheirs));
+    assert_eq!(
+        cloud.coordinator.reassign(RUN, Which::Fragment(FragmentId(9)), at(1)),
+        Err(Nothing::NoFragment)
+    );
+    assert_eq!(cloud.coordinator.reassign(RunId(2), Which::Away, at(1)), Err(Nothing::NoRun));
+    cloud.lose(A, 0);
+    assert_eq!(cloud.coordinator.reassign(RUN, Which::Away, at(1)), Ok(vec![FIRST]));
+    cloud.drain();
+    assert!(matches!(cloud.returns(A, 1, 5), FragmentStanding::Keep { .. }));
+    cloud.found(B, 2);
+    assert_eq!(
+        cloud.owner(),
+        Some((Some(B), 2)),
+        "it was asked for, so it goes on although the agent came back"
+    );
+    assert_eq!(cloud.coordinator.reassign(RUN, Which::Agent(B), at(3)), Ok(vec![FIRST]));
+}
+
+#[test]
+fn what_an_expelled_agent_had_is_fenced_at_once() {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    cloud.coordinator.expel(A, "its certificate was revoked", at(1));
+    cloud.drain();
+    assert_eq!((cloud.owner(), cloud.replans.len()), (Some((None, 2)), 1));
+    cloud.reports(A, 1, vec![ended(0, 1, 1, 1)]);
+    assert_eq!(cloud.state(0), State::Pending);
+    assert!(cloud.coordinator.cancel(RUN, "somebody", at(2)));
+    cloud.drain();
+    assert_eq!(cloud.ended(), Some(RunState::Cancelled), "nobody has to confirm it");
+}
+
+#[test]
+fn after_a_restart_everybody_is_out_of_contact_from_then_on() {
+    for fenced in [false, true] {
+        let mut cloud = Cloud::new(reassign(true));
+        cloud.coordinator = Coordinator::new();
+        let stored = Stored {
+            submission: submission(reassign(true)),
+            plan: Some(Plan::default()),
+            fragments: vec![StoredFragment {
+                fragment: FIRST,
+                agent: (!fenced).then_some(A),
+                epoch: Epoch(4),
+                tasks: vec![TaskIx(0), TaskIx(1)],
+                former: BTreeMap::new(),
+            }],
+            events: vec![started(0, 1, 4)],
+            saved: Vec::new(),
+        };
+        cloud.coordinator.restore(stored, at(1_000)).unwrap();
+        cloud.drain();
+        assert_eq!(cloud.replans.len(), usize::from(fenced), "what nobody owns is looked for at once");
+        assert_eq!(cloud.coordinator.poll_timeout(), (!fenced).then(|| at(1_300)));
+        cloud.time(1_300);
+        cloud.found(B, 1_300);
+        assert_eq!(cloud.owner(), Some((Some(B), 5)));
+        assert!(matches!(cloud.returns(A, 4, 5), FragmentStanding::Superseded { .. }) || !fenced);
+    }
+}
+
+#[test]
+fn a_fragment_that_has_ended_has_no_grace_time() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.reports(A, 1, vec![started(0, 1, 1), ended(0, 1, 1, 1)]);
+    cloud.lose(A, 0);
+    assert_eq!(cloud.coordinator.poll_timeout(), Some(at(300)));
+    cloud.reports(A, 1, vec![started(1, 1, 1), ended(1, 1, 1, 1)]);
+    cloud.time(300);
+    assert!(cloud.replans.is_empty());
+}
