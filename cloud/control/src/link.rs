@@ -257,8 +257,12 @@ impl Links {
                 fragment,
                 state,
             },
-            // Nobody was asked to yield.
-            ToCloud::Yielded { .. } => return Ok(Ok(())),
+            ToCloud::Yielded { run, fragment, epoch, .. } => Input::Yielded {
+                agent,
+                run,
+                fragment,
+                epoch,
+            },
             ToCloud::Logs(records) => {
                 self.keep_logs(agent, records).await;
                 return Ok(Ok(()));

@@ -108,6 +108,7 @@ impl Server {
             board: board.clone(),
             access: access.clone(),
             planning: Arc::clone(&planning),
+            blobs: blobs.clone(),
             keep_succeeded: args.retention.keep_succeeded,
             keep_failed: args.retention.keep_failed,
             healthy: Arc::clone(&healthy),

@@ -3,8 +3,9 @@
 use crate::command::{Change, Command};
 use crate::entry::{Entry, FragmentEntry};
 use crate::lease::Leases;
+use crate::moving::Moves;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, Plan, Position, RunId, TaskIx, Timestamp, Workflow};
+use eyot_model::{AgentId, Digest, Epoch, Event, FragmentId, Inputs, Plan, Position, RunId, TaskIx, Timestamp, Workflow};
 use eyot_wire::{SavedState, ToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -48,6 +49,9 @@ pub struct Coordinator {
     pub(crate) leases: Leases,
     pub(crate) heard: BTreeMap<AgentId, Position>,
     pub(crate) commands: VecDeque<Command>,
+    pub(crate) moves: Moves,
+    /// Blobs that the cloud does not have, of fragments that are about to be given to others.
+    pub(crate) missing: BTreeMap<(RunId, FragmentId), BTreeSet<Digest>>,
     timers: BTreeMap<RunId, Timestamp>,
 }
 
@@ -160,6 +164,7 @@ impl Coordinator {
             .collect();
         self.commands.extend(waiting.into_iter().map(|run| Command::Plan { run }));
         self.search_again();
+        self.move_again();
     }
 
     /// No agent can take some task of the run; it waits for the fleet to change.

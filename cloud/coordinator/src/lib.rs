@@ -19,11 +19,15 @@ mod coordinator;
 mod entry;
 mod incarnation;
 mod lease;
+mod moving;
+#[cfg(test)]
+mod moving_tests;
 mod owner;
 mod reassign;
 mod reconcile;
 mod report;
 mod resolve;
+mod rewind;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -32,5 +36,6 @@ pub use command::{Change, Command};
 pub use coordinator::{Coordinator, Stored, StoredFragment, Submission};
 pub use entry::{Entry, FragmentEntry};
 pub use incarnation::{Claim, admits};
+pub use moving::Moving;
 pub use reassign::{Nothing, Which};
 pub use resolve::Unresolvable;

@@ -120,7 +120,7 @@ impl Coordinator {
             .any(|(f, owned)| *f != fragment && owned.agent == Some(agent))
     }
 
-    fn store_owner(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, why: Option<String>, now: Timestamp) {
+    pub(crate) fn store_owner(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, why: Option<String>, now: Timestamp) {
         let Some(owned) = self.fragment_mut(run, fragment) else { return };
         *owned = owned.next(Some(agent));
         let (epoch, tasks) = (owned.epoch, owned.tasks.clone());

@@ -57,6 +57,10 @@ pub enum Nothing {
 impl Coordinator {
     /// The shell's answer to [`Command::Replan`]: the agent that takes the fragment, or why none does.
     pub fn replanned(&mut self, run: RunId, fragment: FragmentId, found: Result<AgentId, String>, now: Timestamp) {
+        let searches = self.fragment_mut(run, fragment).is_some_and(|owned| owned.search.is_some());
+        if !searches && self.move_found(run, fragment, &found, now) {
+            return;
+        }
         let Some(entry) = self.runs.get_mut(&run) else { return };
         let Some(owned) = entry.fragments.get_mut(&fragment) else { return };
         let Some(search) = &mut owned.search else { return };
@@ -66,6 +70,7 @@ impl Coordinator {
                 let (owner, epoch) = (owned.agent, owned.epoch);
                 let alone = |former: &AgentId| !self.has_siblings(run, fragment, *former);
                 let taken_from = owner.filter(|_| late).filter(alone).map(|former| (former, epoch));
+                self.rewind_noted(run, fragment, now);
                 self.assign(run, fragment, agent, Some(why), now);
                 if let Some(owned) = self.fragment_mut(run, fragment) {
                     owned.taken_from = taken_from;

@@ -47,6 +47,7 @@ impl Coordinator {
             });
         }
         self.tell_again(agent, &held);
+        self.moves_begin_anew(agent);
     }
 
     /// Something was heard of another generation of its journal: numbers of the two must never be taken for each other.

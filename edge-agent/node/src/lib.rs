@@ -27,6 +27,8 @@ mod saved;
 mod tests;
 mod waiting;
 mod yielding;
+#[cfg(test)]
+mod yielding_tests;
 
 pub use command::{Command, Start};
 pub use disk::SubmitError;

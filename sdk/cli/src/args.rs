@@ -236,8 +236,17 @@ pub(crate) enum AgentsCommand {
         #[arg(long, value_name = "TIME", value_parser = crate::human::parse_duration)]
         valid_for: Option<Millis>,
     },
-    /// Give an agent no new work
+    /// Move everything that an agent has elsewhere, and give it no new work
+    ///
+    /// Ends once the agent is empty. What cannot move says why, and is tried again; Ctrl-C stops the waiting and no move.
     Drain {
+        agent: String,
+        /// Give up waiting after this long
+        #[arg(long, value_name = "TIME", value_parser = crate::human::parse_duration)]
+        timeout: Option<Millis>,
+    },
+    /// Give an agent no new work; what it has ends there
+    Cordon {
         agent: String,
         /// Give it work again
         #[arg(long)]

@@ -1,8 +1,8 @@
-//! Agents: look, invite, drain, revoke, remove.
+//! Agents: look, invite, cordon, drain, revoke, remove.
 
 use crate::registry::Listing;
 use crate::{Client, Error};
-use eyot_model::api::{AgentView, Invitation, InviteRequest};
+use eyot_model::api::{AgentView, DrainView, Invitation, InviteRequest};
 use reqwest::Method;
 
 impl Client {
@@ -28,13 +28,22 @@ impl Client {
         self.post_json(&["v1", "agents", "invite"], request).await
     }
 
-    /// A draining agent ends what it has and gets no new work.
+    /// A cordoned agent ends what it has and gets no new work.
     ///
     /// # Errors
     /// When there is no such agent, or the request fails.
-    pub async fn drain(&self, id_or_name: &str, on: bool) -> Result<(), Error> {
-        self.done(self.post(&["v1", "agents", id_or_name, "drain"]).query(&[("on", on)]))
+    pub async fn cordon(&self, id_or_name: &str, on: bool) -> Result<(), Error> {
+        self.done(self.post(&["v1", "agents", id_or_name, "cordon"]).query(&[("on", on)]))
             .await
+    }
+
+    /// Cordons an agent, has everything that it holds go on elsewhere, and says how far that is: ask again until nothing
+    /// is left.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the request fails.
+    pub async fn drain(&self, id_or_name: &str) -> Result<DrainView, Error> {
+        self.json(self.post(&["v1", "agents", id_or_name, "drain"])).await
     }
 
     /// Its certificate is worth nothing from now on.

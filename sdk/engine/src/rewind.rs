@@ -28,7 +28,10 @@ impl Run {
             return Ok(Applied::Known);
         }
         let was = entry.own.state;
-        if !matches!(was, State::Succeeded | State::Pending) {
+        let at_rest = |items: &crate::Items| items.instances.iter().all(|i| !i.issued);
+        // Items that go on elsewhere may have lost what others of them gave.
+        let halfway = was == State::Waiting && entry.items.as_deref().is_some_and(at_rest);
+        if !halfway && !matches!(was, State::Succeeded | State::Pending) {
             return Err(Rejected::Illegal {
                 path: Path::task(task).of_generation(entry.generation),
                 from: was,
@@ -38,13 +41,17 @@ impl Run {
         entry.own = Instance::default();
         entry.items = None;
         entry.generation = generation;
-        if was == State::Pending {
+        // It has begun nothing any more: the counts of the tasks before it say when it may.
+        entry.stale = false;
+        if self.owned[task.index()].is_some() {
+            self.undecided.push_back(task);
+        }
+        if was != State::Succeeded {
             return Ok(Applied::New);
         }
         self.ended_tasks -= 1;
         if self.owned[task.index()].is_some() {
             self.owned_open += 1;
-            self.undecided.push_back(task);
         }
         let graph = Arc::clone(&self.graph);
         for dependent in graph.dependents(task) {

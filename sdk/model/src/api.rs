@@ -77,6 +77,29 @@ pub struct RunRequest {
     pub idempotency_key: Option<String>,
 }
 
+/// How far the draining of an agent is: it is empty once there is no fragment left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainView {
+    /// Name of the agent.
+    pub agent: String,
+    /// What it still has of unfinished runs.
+    pub fragments: Vec<MovingView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovingView {
+    pub run: RunId,
+    pub fragment: FragmentId,
+    /// Name of the agent that takes it, once the fragment was asked to yield.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Why it does not move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stays: Option<String>,
+}
+
 /// What an operator found out about an attempt whose end nobody knew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! Agents: look, invite, drain, revoke, remove.
+//! Agents: look, invite, cordon, drain, revoke, remove.
 
 use super::body::{Body, Params};
 use super::{App, Error};
@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use eyot_link::{JoinToken, Secret};
-use eyot_model::api::{AgentView, Invitation, InviteRequest, Page, Problem};
+use eyot_model::api::{AgentView, DrainView, Invitation, InviteRequest, MovingView, Page, Problem};
 use eyot_model::{AgentId, LinkState, Millis};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -87,22 +87,59 @@ pub(super) async fn invite(State(app): State<App>, Body(request): Body<InviteReq
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Drain {
-    /// False: takes work again.
+pub(super) struct Cordon {
+    /// False: takes work again, and keeps what was about to move.
     on: Option<bool>,
 }
 
-/// A draining agent ends what it has and gets no new work.
-#[utoipa::path(post, path = "/v1/agents/{agent}/drain", tag = "agents", params(("agent" = String, Path, description = "Id or name"), Drain),
+/// A cordoned agent ends what it has and gets no new work.
+#[utoipa::path(post, path = "/v1/agents/{agent}/cordon", tag = "agents", params(("agent" = String, Path, description = "Id or name"), Cordon),
     responses((status = 204), (status = 404, body = Problem)))]
-pub(super) async fn drain(State(app): State<App>, Path(agent): Path<String>, Params(drain): Params<Drain>) -> Result<StatusCode, Error> {
-    let (id, on) = (find(&app, &agent)?, drain.on.unwrap_or(true));
+pub(super) async fn cordon(State(app): State<App>, Path(agent): Path<String>, Params(cordon): Params<Cordon>) -> Result<StatusCode, Error> {
+    let (id, on) = (find(&app, &agent)?, cordon.on.unwrap_or(true));
+    set_cordon(&app, id, on).await?;
+    if !on {
+        app.conductor.ask(|answer| Input::Move { agent: id, on, answer }).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Cordons an agent and moves everything that it has elsewhere. To be asked again, as often as one wants to know how far that
+/// is: it tries again what did not move.
+#[utoipa::path(post, path = "/v1/agents/{agent}/drain", tag = "agents", params(("agent" = String, Path, description = "Id or name")),
+    responses((status = 200, body = DrainView), (status = 404, body = Problem)))]
+pub(super) async fn drain(State(app): State<App>, Path(agent): Path<String>) -> Result<Json<DrainView>, Error> {
+    let id = find(&app, &agent)?;
+    if !app.fleet.get(id).is_some_and(|(record, _)| record.draining) {
+        set_cordon(&app, id, true).await?;
+    }
+    let moves = app
+        .conductor
+        .ask(|answer| Input::Move {
+            agent: id,
+            on: true,
+            answer,
+        })
+        .await?;
+    let view = |moving: eyot_coordinator::Moving| MovingView {
+        run: moving.run,
+        fragment: moving.fragment,
+        to: moving.to.map(|agent| app.fleet.name(agent)),
+        stays: moving.stays,
+    };
+    Ok(Json(DrainView {
+        agent: app.fleet.name(id),
+        fragments: moves.into_iter().map(view).collect(),
+    }))
+}
+
+async fn set_cordon(app: &App, id: AgentId, on: bool) -> Result<(), Error> {
     app.store.commit(vec![], vec![Change::SetDraining { agent: id, on }]).await?;
     app.fleet.set_draining(id, on);
     app.fleet.send(id, eyot_wire::ToAgent::Drain(on));
     app.conductor.give(Input::FleetChanged).await?;
-    tracing::info!(agent = %id, on, "draining");
-    Ok(StatusCode::NO_CONTENT)
+    tracing::info!(agent = %id, on, "cordon");
+    Ok(())
 }
 
 /// Its certificate is worth nothing from now on, and its link is closed.

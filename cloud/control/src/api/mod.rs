@@ -122,6 +122,7 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(agents::list))
         .routes(routes!(agents::invite))
         .routes(routes!(agents::show, agents::remove))
+        .routes(routes!(agents::cordon))
         .routes(routes!(agents::drain))
         .routes(routes!(agents::revoke))
         .routes(routes!(agents::readmit))

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::fleet::Fleet;
 use crate::store::{Change, Store};
 use carrier::{Effect, Step};
-use eyot_coordinator::{Coordinator, Nothing, Submission, Unresolvable, Which};
+use eyot_coordinator::{Coordinator, Moving, Nothing, Submission, Unresolvable, Which};
 use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, Resolution, RunId, TaskIx};
 use eyot_wire::{Inventory, Refusal, Report, SavedState};
 use live::Live;
@@ -91,6 +91,19 @@ pub(crate) enum Input {
         fragment: FragmentId,
         state: Box<SavedState>,
     },
+    /// An agent has a fragment at rest that it was asked to yield.
+    Yielded {
+        agent: AgentId,
+        run: RunId,
+        fragment: FragmentId,
+        epoch: Epoch,
+    },
+    /// An agent is to be empty, or may keep what it has. Answered with how far that is.
+    Move {
+        agent: AgentId,
+        on: bool,
+        answer: oneshot::Sender<Vec<Moving>>,
+    },
     /// A plan that was made beside the loop.
     Planned {
         run: RunId,
@@ -161,6 +174,7 @@ pub(crate) struct Options {
     pub(crate) board: Board,
     pub(crate) access: Access,
     pub(crate) planning: Arc<Planning>,
+    pub(crate) blobs: eyot_blob::Store,
     pub(crate) keep_succeeded: Millis,
     pub(crate) keep_failed: Millis,
     /// False while commits fail.
@@ -300,6 +314,26 @@ impl Conductor {
                 epoch,
                 why,
             } => self.coordinator.refused(agent, run, fragment, epoch, &why, now),
+            Input::Yielded {
+                agent,
+                run,
+                fragment,
+                epoch,
+            } => {
+                let missing = self.missing_blobs(run, fragment);
+                self.coordinator.yielded(agent, run, fragment, epoch, &missing, now);
+            }
+            Input::Move { agent, on, answer } => {
+                if on {
+                    self.coordinator.move_all(agent);
+                } else {
+                    self.coordinator.call_off_moves(agent);
+                }
+                // The planner's answers belong to it.
+                self.translate(step);
+                // Whoever asked may have gone.
+                let _ = answer.send(self.coordinator.moves_of(agent));
+            }
             Input::Saved {
                 agent,
                 run,

@@ -5,7 +5,7 @@ use super::carrier::{Effect, Step};
 use super::steps::push_entry;
 use crate::clock;
 use crate::store::{Change, Entry, FragmentRow};
-use eyot_model::{AgentId, Epoch, Event, FragmentId, LinkState, RunId, TaskIx};
+use eyot_model::{AgentId, Digest, Epoch, Event, FragmentId, LinkState, RunId, TaskIx};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Conductor {
@@ -74,6 +74,12 @@ impl Conductor {
         push_entry(live, run, entry, step);
     }
 
+    /// What tasks of the fragment may need and the control plane does not have.
+    pub(super) fn missing_blobs(&self, run: RunId, fragment: FragmentId) -> BTreeSet<Digest> {
+        let needed = self.coordinator.blobs_needed(run, fragment);
+        needed.into_iter().filter(|digest| !self.options.blobs.contains(digest)).collect()
+    }
+
     /// Looks for an agent that takes what is left of a fragment.
     pub(super) fn replan(&mut self, run: RunId, fragment: FragmentId, exclude: &BTreeSet<AgentId>) {
         let Some(entry) = self.coordinator.entry(run) else { return };
@@ -87,6 +93,10 @@ impl Conductor {
         let fleet = self.options.fleet.snapshot();
         let planning = &self.options.planning;
         let found = planning.place(run, (&entry.workflow, &entry.inputs), &fleet, (&settled, &outputs_at), exclude);
+        if found.is_ok() {
+            let missing = self.missing_blobs(run, fragment);
+            self.coordinator.note_missing(run, fragment, missing);
+        }
         self.coordinator.replanned(run, fragment, found, clock::now());
     }
 }

@@ -26,10 +26,11 @@ pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Outp
             let invitation = client.invite(&InviteRequest { name, valid_for }).await?;
             invite(&invitation, output)
         }
-        AgentsCommand::Drain { agent, off } => {
-            client.drain(&agent, !off).await?;
+        AgentsCommand::Cordon { agent, off } => {
+            client.cordon(&agent, !off).await?;
             done(output, &agent, if off { "gets work again" } else { "gets no new work" })
         }
+        AgentsCommand::Drain { agent, timeout } => super::drain::drain(&client, &agent, timeout, output).await,
         AgentsCommand::Revoke { agent } => {
             client.revoke(&agent).await?;
             done(output, &agent, "is shut out for good")

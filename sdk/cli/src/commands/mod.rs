@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod blob;
+pub(crate) mod drain;
 pub(crate) mod login;
 pub(crate) mod plan;
 pub(crate) mod resolve;

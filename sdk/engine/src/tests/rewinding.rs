@@ -105,3 +105,19 @@ fn only_what_succeeded_is_rewound_and_each_generation_once() {
     assert_eq!(house.run.handle_event(again, house.now), Ok(Applied::Known));
     assert!(house.run.rewind(TaskIx(9), house.now).is_err());
 }
+
+#[test]
+fn a_task_that_is_half_done_begins_anew_with_what_it_reads() {
+    let mut house = House::new(vec![task("a", &[]), each("b", &[0], "tasks.a.outputs.list")]);
+    house.succeed("a");
+    house.succeed("b");
+    assert!(house.run.rewind(TaskIx(1), house.now).is_err(), "its items are handed out here");
+    rewind(&mut house, 0);
+    rewind(&mut house, 1);
+    assert_eq!(house.state(1), State::Pending);
+    house.succeed("a");
+    for _ in 0..3 {
+        house.succeed("b");
+    }
+    assert_eq!((house.begin(), house.ended()), (None, Some(RunState::Succeeded)));
+}

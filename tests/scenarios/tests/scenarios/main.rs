@@ -2,6 +2,7 @@
 
 mod backup;
 mod cancel;
+mod checkpoints;
 mod damage;
 mod disconnect;
 mod happy;
@@ -9,6 +10,7 @@ mod intruders;
 mod limits;
 mod mistakes;
 mod restarts;
+mod unknown;
 
 use eyot_model::api::{RunDetail, TaskView};
 

@@ -1,0 +1,360 @@
+//! Saved states, and fragments that come to rest, as the journal and the cloud see them.
+
+use crate::{Command, Config, Node, Record, Recovered};
+use eyot_model::{
+    AttemptId, BlobForm, BlobRef, Capacity, ComponentRef, Digest, Epoch, Event, Expr, FragmentId, Inputs, OnDisconnect, OnFailure, Outcome,
+    Outputs, Placement, Position, Resources, Retention, RetryPolicy, RunId, State, Task, TaskIx, Template, Timestamp, TriggerRule, Usage,
+    Value, Workflow,
+};
+use eyot_wire::{Assignment, FragmentStanding, SavedBody, SavedState, ToAgent, ToCloud};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const RUN: RunId = RunId(1);
+const ALL: FragmentId = FragmentId(0);
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn config() -> Config {
+    Config {
+        capacity: Capacity {
+            cpu_millis: 8_000,
+            memory_bytes: 8 << 30,
+            disk_bytes: 1 << 40,
+            gpus: 0,
+        },
+    }
+}
+
+fn blob() -> BlobRef {
+    BlobRef {
+        digest: Digest::of(b"file"),
+        size: 4,
+        form: BlobForm::Raw,
+    }
+}
+
+fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved: Vec<SavedState>) -> Box<Assignment> {
+    let task = |ix: u32| Task {
+        name: format!("t{ix}"),
+        uses: ComponentRef {
+            name: "x".into(),
+            digest: Some(Digest::of(b"x")),
+            size: 1,
+        },
+        needs: ix.checked_sub(1).map(TaskIx).into_iter().collect(),
+        when: None,
+        with: (ix > 0)
+            .then(|| {
+                let source = "tasks.t0.outputs.file".to_owned();
+                ("file".to_owned(), Template::Expr(Expr { source }))
+            })
+            .into_iter()
+            .collect(),
+        for_each: None,
+        retry: RetryPolicy::default(),
+        timeout: None,
+        cpu_limit: None,
+        queue_timeout: None,
+        trigger_rule: TriggerRule::default(),
+        resources: Resources::default(),
+        placement: Placement::default(),
+        grants: BTreeSet::new(),
+        idempotent,
+    };
+    let workflow = Workflow {
+        namespace: "n".into(),
+        name: "w".into(),
+        version: "1".into(),
+        inputs: BTreeMap::new(),
+        tasks: (0..2).map(task).collect(),
+        outputs: BTreeMap::new(),
+        on_disconnect: OnDisconnect::default(),
+        on_failure: OnFailure::default(),
+        max_parallel: None,
+        deadline: None,
+        retention: Retention::default(),
+    };
+    Box::new(Assignment {
+        run: RUN,
+        fragment: ALL,
+        epoch: Epoch(epoch),
+        workflow: Arc::new(workflow),
+        inputs: Arc::new(Inputs::new()),
+        tasks: vec![TaskIx(0), TaskIx(1)],
+        awaits: Vec::new(),
+        facts,
+        created_at: Timestamp(0),
+        saved,
+    })
+}
+
+/// A node over a journal that is always synced.
+struct Device {
+    node: Node,
+    journal: Vec<(Position, Record)>,
+    started: Vec<AttemptId>,
+    stopped: Vec<AttemptId>,
+    uploads: Vec<Digest>,
+    sent: Vec<ToCloud>,
+}
+
+impl Device {
+    fn new(idempotent: bool) -> Self {
+        let mut device = Self::over(Node::new(config(), 1), Vec::new());
+        device.link(vec![]);
+        device.hear(ToAgent::Assign(assignment(1, idempotent, vec![], vec![])));
+        device
+    }
+
+    fn over(node: Node, journal: Vec<(Position, Record)>) -> Self {
+        Self {
+            node,
+            journal,
+            started: Vec::new(),
+            stopped: Vec::new(),
+            uploads: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            let mut appended = None;
+            while let Some(command) = self.node.poll_command() {
+                match command {
+                    Command::Append { position, record } => {
+                        self.journal.push((position, record));
+                        appended = Some(position);
+                    }
+                    Command::Start { start, .. } => self.started.push(start.id),
+                    Command::Stop { id } => self.stopped.push(id),
+                    Command::Upload(blob) => self.uploads.push(blob.digest),
+                    Command::Send(message) => self.sent.push(message),
+                    _ => {}
+                }
+            }
+            match appended {
+                Some(position) => self.node.journal_synced(position),
+                None => return,
+            }
+        }
+    }
+
+    fn link(&mut self, standings: Vec<FragmentStanding>) {
+        self.node.link_up(NOW);
+        self.hear(ToAgent::Reconciled(standings));
+    }
+
+    fn hear(&mut self, message: ToAgent) {
+        self.node.handle_message(message, NOW);
+        self.drain();
+    }
+
+    fn end(&mut self, id: AttemptId, outcome: Outcome) {
+        self.node.attempt_ended(&id, outcome, Usage::default(), NOW);
+        self.drain();
+    }
+
+    fn save(&mut self, id: &AttemptId, bytes: &[u8]) -> bool {
+        let body = SavedBody::Inline(bytes.to_vec());
+        let saved = self.node.save(id, Digest::of(b"x"), Digest::of(b"i"), body).is_some();
+        self.drain();
+        saved
+    }
+
+    fn loads(&self, id: &AttemptId) -> Vec<SavedBody> {
+        self.node.saved_for(RUN, id.path, Digest::of(b"x"), Digest::of(b"i"))
+    }
+
+    fn yields(&mut self) {
+        self.hear(ToAgent::Yield {
+            run: RUN,
+            fragment: ALL,
+            epoch: Epoch(1),
+        });
+    }
+
+    fn yielded(&self) -> bool {
+        self.sent.iter().any(|message| matches!(message, ToCloud::Yielded { .. }))
+    }
+
+    fn state(&self, task: u32) -> State {
+        self.node.run(RUN).expect("it is held").tasks()[task as usize].own.state
+    }
+
+    fn crash(self) -> Self {
+        let last = self.journal.last().map(|(position, _)| *position).unwrap_or_default();
+        let records = self.journal.clone();
+        let (node, recovery) = Node::recover(config(), Recovered { records, last }, NOW);
+        assert!(recovery.lost.is_empty());
+        let mut device = Self::over(node, self.journal);
+        device.drain();
+        device
+    }
+}
+
+fn inline(bytes: &[u8]) -> SavedBody {
+    SavedBody::Inline(bytes.to_vec())
+}
+
+fn good() -> Outcome {
+    Outcome::Succeeded(Outputs::from([("file".to_owned(), Value::Blob(blob()))]))
+}
+
+#[test]
+fn the_two_latest_states_are_there_after_a_crash_and_go_with_their_instance() {
+    let mut device = Device::new(true);
+    let id = device.started[0];
+    for n in 1..=3 {
+        assert!(device.save(&id, &[n]));
+    }
+    let device = device.crash();
+    assert_eq!(device.loads(&id), [inline(&[3]), inline(&[2])]);
+    let other = device
+        .node
+        .saved_for(RUN, id.path, Digest::of(b"another version"), Digest::of(b"i"));
+    assert!(other.is_empty(), "another component never takes it up");
+
+    let mut device = Device::new(true);
+    let id = device.started[0];
+    device.save(&id, &[1]);
+    device.end(id, good());
+    assert!(device.loads(&id).is_empty());
+    assert!(device.journal.iter().any(|(_, record)| matches!(record, Record::Unsaved { .. })));
+    assert!(!device.save(&id, &[2]), "an attempt that has ended saves nothing");
+    assert!(device.crash().loads(&id).is_empty());
+}
+
+#[test]
+fn only_the_latest_state_goes_up_and_again_over_a_new_link() {
+    let mut device = Device::new(true);
+    let id = device.started[0];
+    let next = |device: &mut Device| match device.node.next_saved() {
+        Some(ToCloud::Saved { state, .. }) => Some(state.body),
+        _ => None,
+    };
+    assert_eq!(next(&mut device), None);
+    device.save(&id, &[1]);
+    device.save(&id, &[2]);
+    assert_eq!(next(&mut device), Some(inline(&[2])));
+    assert_eq!(next(&mut device), None);
+    device.node.link_down(NOW);
+    device.save(&id, &[3]);
+    assert_eq!(next(&mut device), None, "there is no link");
+    device.link(vec![]);
+    assert_eq!(next(&mut device), Some(inline(&[3])));
+}
+
+#[test]
+fn a_fragment_comes_to_rest_with_what_others_need_in_the_cloud() {
+    let mut device = Device::new(true);
+    device.end(device.started[0], good());
+    let second = device.started[1];
+    device.save(&second, &[7]);
+    assert!(device.uploads.is_empty(), "only this agent needs the file so far");
+    device.yields();
+    assert_eq!(device.stopped, [second]);
+    assert!(!device.yielded());
+    device.end(second, Outcome::Cancelled);
+    assert_eq!(device.state(1), State::Queued);
+    assert_eq!(device.uploads, [blob().digest]);
+    assert!(!device.yielded(), "the file is not there yet");
+    device.node.uploaded(blob().digest);
+    device.drain();
+    let order: Vec<&str> = device
+        .sent
+        .iter()
+        .filter_map(|message| match message {
+            ToCloud::Report(_) => Some("report"),
+            ToCloud::Saved { .. } => Some("saved"),
+            ToCloud::Yielded { .. } => Some("yielded"),
+            _ => None,
+        })
+        .collect();
+    assert!(order.ends_with(&["saved", "yielded"]) && order.contains(&"report"), "{order:?}");
+    assert_eq!(device.started.len(), 2, "nothing begins while it is at rest");
+    device.hear(ToAgent::Superseded {
+        run: RUN,
+        fragment: ALL,
+        epoch: Epoch(1),
+    });
+    assert!(device.node.run(RUN).is_none());
+}
+
+#[test]
+fn what_must_not_be_repeated_ends_before_the_fragment_rests() {
+    let mut device = Device::new(false);
+    let first = device.started[0];
+    device.yields();
+    assert!(device.stopped.is_empty() && !device.yielded());
+    device.end(first, good());
+    device.node.uploaded(blob().digest);
+    device.drain();
+    assert!(device.yielded());
+    assert_eq!((device.state(0), device.state(1)), (State::Succeeded, State::Queued));
+}
+
+#[test]
+fn before_it_was_told_a_lost_link_calls_the_move_off_and_after_it_only_the_cloud_does() {
+    let mut device = Device::new(true);
+    device.yields();
+    device.node.link_down(NOW);
+    device.drain();
+    device.end(device.started[0], Outcome::Cancelled);
+    assert_eq!(device.started.len(), 2, "it goes on");
+
+    let mut device = Device::new(true);
+    device.yields();
+    device.end(device.started[0], Outcome::Cancelled);
+    assert!(device.yielded());
+    device.node.link_down(NOW);
+    device.drain();
+    assert_eq!(device.started.len(), 1, "another agent may have it");
+    let mut device = device.crash();
+    assert!(device.started.is_empty(), "over a restart too");
+    device.link(vec![FragmentStanding::Keep {
+        run: RUN,
+        fragment: ALL,
+        epoch: Epoch(1),
+    }]);
+    assert_eq!(device.started.len(), 1, "it was not given away after all");
+    let device = device.crash();
+    assert_eq!(device.node.run(RUN).map(|run| run.tasks()[0].own.attempts), Some(2));
+}
+
+#[test]
+fn what_another_agent_saved_is_taken_up_here() {
+    let mut device = Device::over(Node::new(config(), 1), Vec::new());
+    device.link(vec![]);
+    let path = eyot_model::Path::task(TaskIx(0));
+    let state = SavedState {
+        path,
+        epoch: Epoch(1),
+        serial: 9,
+        component: Digest::of(b"x"),
+        inputs: Digest::of(b"i"),
+        body: inline(&[42]),
+    };
+    device.hear(ToAgent::Assign(assignment(2, true, vec![], vec![state])));
+    let id = device.started[0];
+    assert_eq!(device.loads(&id), [inline(&[42])]);
+    assert!(device.node.next_saved().is_none(), "it came from there");
+    device.save(&id, &[43]);
+    let device = device.crash();
+    assert_eq!(device.loads(&id), [inline(&[43]), inline(&[42])]);
+}
+
+#[test]
+fn an_agent_that_is_stopped_in_order_begins_where_it_was_without_an_attempt() {
+    let mut device = Device::new(true);
+    let id = device.started[0];
+    device.node.shut_down(NOW);
+    device.drain();
+    assert_eq!(device.stopped, [id]);
+    device.end(id, Outcome::Cancelled);
+    assert!(!device.node.is_at_work());
+    let device = device.crash();
+    assert_eq!(device.started.len(), 1);
+    let run = device.node.run(RUN).expect("it is held");
+    assert_eq!(run.tasks()[0].own.tries(), 1);
+}
