@@ -227,13 +227,18 @@ async fn blocking<T: Send + 'static>(digest: Digest, work: impl FnOnce() -> T + 
     })
 }
 
-/// Makes a folder private and empty.
+/// Makes a folder private and empty. One that is there stays: a full disk may have no room to make it again.
 fn empty_folder(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        Ok(()) | Err(_) => {}
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    Ok(())
 }
 
 /// The services of a component that is only asked what it is.

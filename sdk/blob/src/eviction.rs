@@ -7,24 +7,46 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+/// What is not known to be on disk yet may be the output of an attempt that still runs: it stays for this long after its last
+/// use, unless an earlier process left it behind.
+const FRESH_SPARE: Duration = Duration::from_secs(86_400);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Durable,
+    Fresh,
+    Partial,
+}
+
 struct Candidate {
     used: SystemTime,
     digest: Digest,
     size: u64,
     path: PathBuf,
-    partial: bool,
+    kind: Kind,
 }
 
 impl Store {
     /// Removes blobs, whole or partial, that are not in `live`, the least recently used first, until those that are left
     /// have at most `keep_bytes` together and at least `free_bytes` were freed. What was used within the last `spare` stays,
-    /// and what is not known to be on disk yet, and what arrives at the moment.
+    /// and what arrives at the moment.
     ///
     /// A crash on the way leaves some of them removed and nothing else.
     ///
     /// # Errors
     /// What the disk reports.
     pub fn evict(&self, live: &BTreeSet<Digest>, keep_bytes: u64, free_bytes: u64, spare: Duration) -> Result<Swept, Error> {
+        self.remove_unnamed(live, keep_bytes, free_bytes, (spare, spare.max(FRESH_SPARE)))
+    }
+
+    /// `spare` is for what is durable, and for what is not.
+    pub(crate) fn remove_unnamed(
+        &self,
+        live: &BTreeSet<Digest>,
+        keep_bytes: u64,
+        free_bytes: u64,
+        spare: (Duration, Duration),
+    ) -> Result<Swept, Error> {
         let used = self.write_uses_down();
         let mut candidates = Vec::new();
         self.for_each_durable(|digest, size, path| {
@@ -35,10 +57,21 @@ impl Store {
                     digest,
                     size,
                     path: path.to_owned(),
-                    partial: false,
+                    kind: Kind::Durable,
                 });
             }
         })?;
+        let fresh = self.inner.state.lock().fresh.clone();
+        for (digest, size) in fresh.into_iter().filter(|(digest, _)| !live.contains(digest)) {
+            let path = self.inner.layout.fresh(&digest);
+            candidates.push(Candidate {
+                used: used.get(&digest).copied().unwrap_or_else(|| last_write(&path)),
+                digest,
+                size,
+                path,
+                kind: Kind::Fresh,
+            });
+        }
         for path in layout::files_in(&self.inner.layout.root.join("partial"))? {
             if let Some(digest) = layout::digest_of_name(layout::name_of(&path))
                 && !live.contains(&digest)
@@ -48,7 +81,7 @@ impl Store {
                     digest,
                     size: fs::metadata(&path).map_or(0, |m| m.len()),
                     path,
-                    partial: true,
+                    kind: Kind::Partial,
                 });
             }
         }
@@ -70,12 +103,20 @@ impl Store {
     }
 
     /// Under the lock, so that whoever has just been told that the blob is here finds it.
-    fn evict_one(&self, candidate: &Candidate, spare: Duration) -> Result<bool, Error> {
+    fn evict_one(&self, candidate: &Candidate, spare: (Duration, Duration)) -> Result<bool, Error> {
         let digest = &candidate.digest;
         let mut state = self.inner.state.lock();
+        let fresh = state.fresh.contains_key(digest);
+        let spare = if fresh && !state.left_behind.contains(digest) {
+            spare.1
+        } else {
+            spare.0
+        };
         let used = state.used.get(digest).copied().unwrap_or(candidate.used);
         let young = SystemTime::now().duration_since(used).unwrap_or_default() < spare;
-        if young || state.fresh.contains_key(digest) || state.arriving.contains_key(digest) {
+        // What became durable, or was put in anew, since it was listed is looked at next time.
+        let moved = candidate.kind != Kind::Partial && fresh != (candidate.kind == Kind::Fresh);
+        if young || moved || state.arriving.contains_key(digest) {
             return Ok(false);
         }
         match fs::remove_file(&candidate.path) {
@@ -83,10 +124,11 @@ impl Store {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(Error::io("remove", &candidate.path)(e)),
         }
-        if candidate.partial {
+        if candidate.kind == Kind::Partial {
             state.verified.remove(digest);
             let _ = fs::remove_file(self.inner.layout.partial_outline(digest));
         } else {
+            state.fresh.remove(digest);
             state.usage.remove(candidate.size);
             state.note_gone(digest);
             let _ = fs::remove_file(self.inner.layout.outline(digest));

@@ -80,5 +80,6 @@ impl State {
     pub(crate) fn note_gone(&mut self, digest: &Digest) {
         self.sound.remove(digest);
         self.used.remove(digest);
+        self.left_behind.remove(digest);
     }
 }

@@ -7,7 +7,7 @@ use crate::outline::{RANGE_LEN, range_value};
 use crate::{Blob, Error, Outline, Stored, Writer};
 use eyot_model::Digest;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) sound: BTreeMap<Digest, Instant>,
     /// Last uses that are not written down yet.
     pub(crate) used: BTreeMap<Digest, SystemTime>,
+    /// Of `fresh`: what an earlier process put in and never made durable, so that nothing names it.
+    pub(crate) left_behind: BTreeSet<Digest>,
     pub(crate) usage: Usage,
 }
 
@@ -70,6 +72,7 @@ impl Store {
                 .flatten();
             if let Some((digest, size)) = right {
                 state.fresh.insert(digest, size);
+                state.left_behind.insert(digest);
                 state.usage.add(size);
             } else {
                 tracing::warn!(file = %path.display(), "dropped a blob that an unclean stop left half written");
@@ -311,6 +314,7 @@ impl Store {
             state.usage.add(outline.size());
             state.note_sound(&digest);
         }
+        state.left_behind.remove(&digest);
         state.note_use(&digest);
         drop(state);
         if !known {

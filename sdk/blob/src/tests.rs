@@ -350,7 +350,12 @@ fn uses_outlive_the_process_and_what_is_not_durable_stays() {
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.evict(&BTreeSet::new(), 0, 0, hour).unwrap().removed, 0);
-    assert!(store.contains(&used) && store.contains(&fresh));
+    // What was not made durable by its own process is nobody's.
+    assert_eq!(store.evict(&BTreeSet::from([used]), 0, 0, Duration::ZERO).unwrap().removed, 1);
+    assert!(store.contains(&used) && !store.contains(&fresh));
+    let fresh = store.put(&bytes(10, 3)).unwrap().digest;
+    assert_eq!(store.evict(&BTreeSet::from([used]), 0, 0, Duration::ZERO).unwrap().removed, 0);
+    assert!(store.contains(&fresh), "an attempt may still run that will name it");
 }
 
 #[test]
