@@ -47,6 +47,9 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+    /// What is waited for was never written: on a full disk records wait in memory.
+    #[error("record {0} is not in the journal yet")]
+    NotAppended(u64),
     /// The thread that syncs has ended; only at the end of the process.
     #[error("journal is closed")]
     Closed,

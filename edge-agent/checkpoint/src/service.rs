@@ -162,15 +162,19 @@ impl Handle {
         }
     }
 
-    /// Asks for durability up to a position and blocks until it is there. A position beyond the last record means the last record.
+    /// Asks for durability up to a position and blocks until it is there.
     ///
     /// # Errors
-    /// When a sync fails after the request; the service goes on trying.
+    /// When no record was appended under that position, as on a full disk; when a sync fails after the request, which the
+    /// service goes on trying.
     pub fn wait_synced(&self, through: Position) -> Result<Position, JournalError> {
         self.request_sync(through);
         let mut core = self.0.core.lock();
         let failures = core.failures;
-        let through = through.n.min(core.journal.appended().n);
+        if through.n > core.journal.appended().n {
+            return Err(JournalError::NotAppended(through.n));
+        }
+        let through = through.n;
         loop {
             let synced = core.journal.synced();
             if synced.n >= through {

@@ -54,6 +54,17 @@ fn nothing_is_synced_unless_somebody_asks() {
 }
 
 #[test]
+fn what_was_never_appended_is_not_called_durable() {
+    let world = World::default();
+    let (service, _news) = start(&world, Duration::from_secs(3_600), Duration::from_secs(3_600));
+    let last = service.append(record(1)).unwrap();
+    world.disk.set_capacity(Some(0));
+    let beyond = eyot_model::Position { n: last.n + 1, ..last };
+    assert!(matches!(service.wait_synced(beyond), Err(JournalError::NotAppended(_))));
+    assert_eq!(service.wait_synced(last).unwrap(), last);
+}
+
+#[test]
 fn what_nobody_asks_for_is_synced_and_folded_after_a_while() {
     let world = World::default();
     let (service, news) = start(&world, SOON, SOON);

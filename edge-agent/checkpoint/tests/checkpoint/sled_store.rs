@@ -236,3 +236,66 @@ fn a_store_that_is_found_damaged_when_it_is_read_is_built_anew() {
     let (_, recovered) = open(&disk, &path, 3);
     assert_eq!(log(&recovered).len(), 60);
 }
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// The files of the database: its log, its settings, its snapshots.
+fn files_of(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && fs::metadata(path).unwrap().len() > 0)
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn no_flipped_bit_in_the_database_is_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let disk = SimDisk::new();
+    let (mut checkpoint, _) = open(&disk, &path, 1);
+    append(&mut checkpoint, 1..=300);
+    checkpoint.close().unwrap();
+    let expected: Vec<Vec<u8>> = (1..=300).map(crate::world::text).collect();
+    for seed in 0..60u64 {
+        let copy = dir.path().join(format!("copy-{seed}"));
+        copy_folder(&path, &copy);
+        let files = files_of(&copy);
+        let file = &files[usize::try_from(seed).unwrap() % files.len()];
+        let mut bytes = fs::read(file).unwrap();
+        let at = noise(seed, 8)
+            .iter()
+            .fold(0usize, |at, byte| at.wrapping_mul(257).wrapping_add(usize::from(*byte)))
+            % bytes.len();
+        bytes[at] ^= 1 << (seed % 8);
+        fs::write(file, bytes).unwrap();
+        let disk = disk.clone();
+        let (mut checkpoint, recovered) = open(&disk, &copy, seed + 2);
+        let found = match recovered.store.scan(LOG, &[], None, usize::MAX) {
+            Ok(pairs) => pairs,
+            Err(error) => {
+                checkpoint.replace_store(&error.to_string()).unwrap();
+                recovered.store.scan(LOG, &[], None, usize::MAX).unwrap()
+            }
+        };
+        let found: Vec<Vec<u8>> = found.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(found, expected, "bit {} of byte {at} of {}", seed % 8, file.display());
+        assert_eq!(recovered.report.loss, None);
+        drop(recovered);
+        drop(checkpoint);
+        disk.kill();
+    }
+}
