@@ -180,4 +180,30 @@ mod tests {
             assert_eq!(starts(&commands(&mut node)), 1, "it goes on by itself");
         }
     }
+
+    #[test]
+    fn after_a_restart_on_a_full_disk_nothing_starts_before_there_is_room() {
+        let mut node = node();
+        let records: Vec<_> = assign(&mut node, 1, 1)
+            .into_iter()
+            .filter_map(|command| match command {
+                Command::Append { position, record } => Some((position, record)),
+                _ => None,
+            })
+            .collect();
+        let last = records.last().unwrap().0;
+        let capacity = Capacity {
+            cpu_millis: 4_000,
+            memory_bytes: 1 << 30,
+            ..Capacity::default()
+        };
+        let recovered = crate::Recovered { records, last };
+        let (mut node, recovery) = Node::recover_on(Config { capacity }, recovered, DiskState::Critical, NOW);
+        assert_eq!(recovery.runs, 1);
+        let later = Timestamp(u64::MAX / 2);
+        node.handle_timeout(later);
+        assert_eq!(starts(&commands(&mut node)), 0);
+        node.disk_changed(DiskState::High, later);
+        assert_eq!(starts(&commands(&mut node)), 1);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::node::{Config, Node, hold, take};
 use crate::record::Record;
 use eyot_engine::GraphError;
-use eyot_model::{Outcome, Position, RunId, Timestamp, Value};
+use eyot_model::{DiskState, Outcome, Position, RunId, Timestamp, Value};
 use std::collections::BTreeMap;
 
 /// Everything that the checkpoint and the journal hold, records in the order in which they were written.
@@ -28,7 +28,14 @@ impl Node {
     /// cut off. Poll the commands afterwards.
     #[must_use]
     pub fn recover(config: Config, recovered: Recovered, now: Timestamp) -> (Self, Recovery) {
+        Self::recover_on(config, recovered, DiskState::Normal, now)
+    }
+
+    /// As [`Node::recover`], on a disk that may be full: nothing is started then before there is room.
+    #[must_use]
+    pub fn recover_on(config: Config, recovered: Recovered, disk: DiskState, now: Timestamp) -> (Self, Recovery) {
         let mut node = Self::new(config, recovered.last.generation);
+        node.disk = disk;
         node.last = recovered.last;
         node.synced = recovered.last;
         node.committed = Position {

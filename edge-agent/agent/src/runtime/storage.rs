@@ -88,7 +88,7 @@ impl Storage {
         };
         // What the node writes next gets the number that it expects.
         let last = report.taken;
-        let (node, recovery) = Node::recover(Config { capacity }, Recovered { records, last }, now);
+        let (node, recovery) = Node::recover_on(Config { capacity }, Recovered { records, last }, checkpoint.disk_state(), now);
         for (run, error) in &recovery.lost {
             tracing::error!(%run, %error, "a run cannot be rebuilt by this version of the agent; the cloud will be told");
         }
