@@ -43,5 +43,13 @@ fn describe() {
     describe_gauge!("eyot_agents", "Agents, by state of their link");
     describe_counter!("eyot_events_total", "Events committed, by kind");
     describe_counter!("eyot_alarms_total", "Things that must not happen and did");
+    describe_counter!(
+        "eyot_fragments_superseded_total",
+        "Assignments that ended before their fragments did"
+    );
+    describe_counter!(
+        "eyot_results_superseded_total",
+        "Results that came under an epoch that had passed, and changed nothing"
+    );
     describe_counter!("eyot_log_lines_dropped_total", "Lines of tasks that were not stored");
 }

@@ -73,14 +73,16 @@ impl Coordinator {
     pub(crate) fn end_what_nobody_owns(&mut self, run: RunId, now: Timestamp) {
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.fragments.values_mut().for_each(|owned| owned.search = None);
-        let open = |owned: &FragmentEntry| {
-            let ended = |task: &TaskIx| entry.run.tasks()[task.index()].own.state.is_terminal();
-            owned.agent.is_none() && !owned.tasks.iter().all(ended)
-        };
-        let fenced: Vec<FragmentId> = entry.fragments.iter().filter(|(_, o)| open(o)).map(|(f, _)| *f).collect();
+        let open = entry.fragments.iter().filter(|(_, owned)| !entry.fragment_ended(owned));
+        let open: Vec<(FragmentId, bool)> = open.map(|(f, owned)| (*f, owned.agent.is_none())).collect();
         self.say_what_it_waits_for(run);
-        for fragment in fenced {
-            self.fence_and_end(run, fragment, String::new(), now);
+        for (fragment, unowned) in open {
+            // A grace time that has ended already ends nothing more by itself.
+            let late = self.grace_ends(run, fragment).is_some_and(|at| at <= now);
+            if unowned || late {
+                let why = "the run was cancelled while its agent was out of contact for longer than `reassignAfter`";
+                self.fence_and_end(run, fragment, why.to_owned(), now);
+            }
         }
     }
 

@@ -458,6 +458,17 @@ fn a_cancelled_fragment_of_an_agent_out_of_contact_ends_with_the_fence() {
 }
 
 #[test]
+fn a_run_that_is_cancelled_when_the_grace_time_is_over_ends_at_once() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.lose(A, 0);
+    cloud.time(300);
+    cloud.found_none();
+    assert!(cloud.coordinator.cancel(RUN, "somebody", at(400)));
+    cloud.drain();
+    assert_eq!(cloud.ended(), Some(RunState::Cancelled));
+}
+
+#[test]
 fn what_else_an_agent_holds_of_the_run_begins_again_when_a_fragment_is_taken_from_it() {
     let mut cloud = Cloud::new(OnDisconnect::default());
     cloud.coordinator = Coordinator::new();

@@ -115,6 +115,13 @@ impl Fragments {
     }
 }
 
+/// The agent whose return a run waits for, where it waits for no more than that.
+pub(super) fn contact(fragments: &[FragmentView]) -> Option<String> {
+    let away = fragments.iter().find(|f| f.away_since.is_some() && f.reassign_at.is_none())?;
+    let agent = away.agent_name.as_deref().unwrap_or("nobody");
+    Some(format!("agent `{agent}`, which is out of contact and has fragment {}", away.id.0))
+}
+
 fn name(workflow: &Workflow, task: TaskIx) -> String {
     workflow
         .tasks

@@ -94,6 +94,10 @@ pub(super) fn detail(
     }
     let open = |task: TaskIx| record.ended_at.is_none() && !run.tasks()[task.index()].own.state.is_terminal();
     let fragments = fragments.views(workflow, fleet, open);
+    let mut view = view;
+    if view.waiting_for.is_none() {
+        view.waiting_for = super::fragments::contact(&fragments);
+    }
     Ok(RunDetail {
         outputs: record.outcome.as_ref().map(|outcome| outcome.outputs.clone()).unwrap_or_default(),
         run: view,

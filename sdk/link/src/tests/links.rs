@@ -154,6 +154,30 @@ async fn a_silent_agent_becomes_suspect_and_is_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_stays_silent_is_gone_although_its_connection_lingers() {
+    let cloud = Cloud::start();
+    let mut linked = cloud.link().await;
+    let every = |seconds| std::time::Duration::from_secs(seconds);
+    linked.agent.link.shared.heartbeat_every.send_replace(every(3_600));
+    linked.cloud.link.shared.heartbeat_every.send_replace(every(1) / 20);
+    soon(async {
+        let reason = loop {
+            if let Happening::Closed(reason) = linked.cloud.events.next().await {
+                break reason;
+            }
+        };
+        assert!(matches!(*reason, Error::TimedOut), "{reason}");
+        let told = loop {
+            if let Happening::Closed(reason) = linked.agent.events.next().await {
+                break reason;
+            }
+        };
+        assert!(matches!(*told, Error::TimedOut), "it is told, so that it comes back: {told}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_queued_at_a_shutdown_arrives() {
     let cloud = Cloud::start();
     let mut linked = cloud.link().await;
