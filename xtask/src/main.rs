@@ -10,6 +10,7 @@ mod demo;
 mod deny;
 mod dist;
 mod sim;
+mod storm;
 mod test;
 mod tidy;
 mod workspace;
@@ -42,6 +43,8 @@ enum Task {
     Bench(bench::Args),
     /// Simulate one cloud and several agents under faults, seed by seed
     Sim(sim::Args),
+    /// Let many agents come back to one control plane at once
+    Storm(storm::Args),
     /// Make stripped release programs, units and completions in dist/
     Dist(dist::Args),
     /// Check licences and advisories of all dependencies with cargo-deny
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args, cli.json),
         Task::Bench(args) => bench::run(&args, cli.json),
         Task::Sim(args) => sim::run(&args, cli.json),
+        Task::Storm(args) => storm::run(&args, cli.json),
         Task::Dist(args) => dist::run(&args, cli.json),
         Task::Deny => deny::run(cli.json),
     };

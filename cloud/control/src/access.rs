@@ -1,11 +1,18 @@
-//! Which blobs an agent may read and write: those of the unfinished runs that it works on. Answered from memory; what
-//! is known here is committed.
+//! Which blobs an agent may read and write: those that its assignments in unfinished runs name. Answered from memory;
+//! what is known here is committed. The rule itself is [`eyot_coordinator::Readable`].
 
+use crate::clock;
+use eyot_coordinator::{Readable, literals};
 use eyot_link::{BlobPolicy, Peer};
-use eyot_model::{AgentId, BlobRef, Digest, Event, Inputs, Outcome, RunId, Template, Value, Workflow};
+use eyot_model::{AgentId, BlobRef, Digest, Event, FragmentId, Millis, Outcome, Path, RunId, TaskIx, Timestamp, Value, Workflow};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+/// Blobs that an agent may have brought which no committed result names yet.
+const MOST_UNNAMED: usize = 4_096;
+/// A result follows its blobs sooner than this. Later they are of a result that was superseded.
+const UNNAMED_LIFE: Millis = Millis(3_600_000);
 
 /// Cheap to clone; clones share it.
 #[derive(Clone, Default)]
@@ -15,64 +22,147 @@ pub(crate) struct Access {
 
 #[derive(Default)]
 struct Inner {
-    blobs: HashMap<RunId, HashSet<Digest>>,
-    runs: HashMap<AgentId, BTreeSet<RunId>>,
+    runs: HashMap<RunId, RunBlobs>,
+    /// Unfinished runs that an agent was given a part of.
+    works_on: HashMap<AgentId, BTreeSet<RunId>>,
+    /// What each agent brought, and when it began to.
+    unnamed: HashMap<AgentId, HashMap<Digest, (u64, Timestamp)>>,
+}
+
+#[derive(Default)]
+struct RunBlobs {
+    fragments: HashMap<FragmentId, (AgentId, Readable)>,
+    /// Blobs that each task's results name.
+    results: HashMap<TaskIx, HashSet<Digest>>,
+    /// The state that each instance saved last, where it is a blob.
+    saved: BTreeMap<Path, Digest>,
+}
+
+impl RunBlobs {
+    fn may_read(&self, agent: AgentId, digest: &Digest) -> bool {
+        self.fragments.values().filter(|(owner, _)| *owner == agent).any(|(_, readable)| {
+            let given = |task: &TaskIx| self.results.get(task).is_some_and(|blobs| blobs.contains(digest));
+            let saved = |(path, state): (&Path, &Digest)| state == digest && readable.states_of.contains(&path.task);
+            readable.blobs.contains(digest) || readable.outputs_of.iter().any(given) || self.saved.iter().any(saved)
+        })
+    }
 }
 
 impl Access {
-    /// A run, and the blobs that it begins with.
-    pub(crate) fn begin(&self, run: RunId, workflow: &Workflow, inputs: &Inputs) {
-        let mut blobs: HashSet<Digest> = named_blobs(workflow).into_iter().collect();
-        collect(inputs, &mut blobs);
-        self.inner.write().blobs.insert(run, blobs);
-    }
-
-    /// The agent works on the run from now on.
-    pub(crate) fn assign(&self, run: RunId, agent: AgentId) {
+    /// The agent owns the fragment from now on, or nobody does; whoever owned it before does not any more.
+    pub(crate) fn assign(&self, run: RunId, fragment: FragmentId, owner: Option<(AgentId, Readable)>) {
         let mut inner = self.inner.write();
-        if inner.blobs.contains_key(&run) {
-            inner.runs.entry(agent).or_default().insert(run);
+        let agent = owner.as_ref().map(|(agent, _)| *agent);
+        let fragments = &mut inner.runs.entry(run).or_default().fragments;
+        let before = match owner {
+            Some(owner) => fragments.insert(fragment, owner),
+            None => fragments.remove(&fragment),
+        };
+        let before = before.map(|(before, _)| before);
+        if let Some(before) = before
+            && !fragments.values().any(|(owner, _)| *owner == before)
+        {
+            inner.leaves(before, run);
+        }
+        if let Some(agent) = agent {
+            inner.works_on.entry(agent).or_default().insert(run);
         }
     }
 
-    /// Blobs that a result names.
-    pub(crate) fn result(&self, run: RunId, blobs: Vec<Digest>) {
-        if let Some(known) = self.inner.write().blobs.get_mut(&run) {
-            known.extend(blobs);
+    /// Blobs that a committed result names, and who brought them.
+    pub(crate) fn result(&self, run: RunId, task: TaskIx, blobs: Vec<Digest>, from: Option<AgentId>) {
+        let mut inner = self.inner.write();
+        if let Some(unnamed) = from.and_then(|agent| inner.unnamed.get_mut(&agent)) {
+            blobs.iter().for_each(|digest| _ = unnamed.remove(digest));
+        }
+        inner.runs.entry(run).or_default().results.entry(task).or_default().extend(blobs);
+    }
+
+    /// What an instance saved last, or that this is of no use any more.
+    pub(crate) fn saved(&self, run: RunId, path: Path, state: Option<Digest>) {
+        let mut inner = self.inner.write();
+        let Some(digest) = state else {
+            if let Some(blobs) = inner.runs.get_mut(&run) {
+                blobs.saved.remove(&path);
+            }
+            return;
+        };
+        let blobs = inner.runs.entry(run).or_default();
+        blobs.saved.insert(path, digest);
+        let owns = |(_, readable): &&(AgentId, Readable)| readable.states_of.contains(&path.task);
+        let owner = blobs.fragments.values().find(owns).map(|(owner, _)| *owner);
+        if let Some(unnamed) = owner.and_then(|owner| inner.unnamed.get_mut(&owner)) {
+            unnamed.remove(&digest);
         }
     }
 
     pub(crate) fn end(&self, run: RunId) {
         let mut inner = self.inner.write();
-        inner.blobs.remove(&run);
-        inner.runs.retain(|_, runs| {
-            runs.remove(&run);
-            !runs.is_empty()
-        });
+        let owners: BTreeSet<AgentId> = match inner.runs.remove(&run) {
+            Some(blobs) => blobs.fragments.into_values().map(|(owner, _)| owner).collect(),
+            None => return,
+        };
+        for owner in owners {
+            inner.leaves(owner, run);
+        }
     }
 
     fn may_read(&self, agent: AgentId, digest: &Digest) -> bool {
         let inner = self.inner.read();
-        let runs = inner.runs.get(&agent).into_iter().flatten();
-        runs.filter_map(|run| inner.blobs.get(run)).any(|blobs| blobs.contains(digest))
+        let mut runs = inner.works_on.get(&agent).into_iter().flatten();
+        runs.any(|run| inner.runs.get(run).is_some_and(|blobs| blobs.may_read(agent, digest)))
     }
 
-    fn has_work(&self, agent: AgentId) -> bool {
-        self.inner.read().runs.contains_key(&agent)
+    /// Writes are bounded: by one blob's size, and by how much an agent brings before its results name it.
+    fn may_write(&self, agent: AgentId, digest: &Digest, size: u64, max_upload: u64, now: Timestamp) -> Result<(), String> {
+        if size > max_upload {
+            return Err(format!("{size} bytes are over the limit of {max_upload} bytes"));
+        }
+        let mut inner = self.inner.write();
+        if !inner.works_on.contains_key(&agent) {
+            return Err("it owns no part of an unfinished run".to_owned());
+        }
+        let unnamed = inner.unnamed.entry(agent).or_default();
+        let full = |unnamed: &HashMap<Digest, (u64, Timestamp)>| {
+            let bytes: u64 = unnamed.values().map(|(size, _)| size).sum();
+            unnamed.len() >= MOST_UNNAMED || bytes.saturating_add(size) > max_upload.saturating_mul(4)
+        };
+        if !unnamed.contains_key(digest) && full(unnamed) {
+            unnamed.retain(|_, (_, since)| now.since(*since) < UNNAMED_LIFE);
+            if full(unnamed) {
+                return Err("it brought more than its results name; try again later".to_owned());
+            }
+        }
+        unnamed.insert(*digest, (size, now));
+        Ok(())
     }
 }
 
-/// The blobs that an event names, if it is a result.
-pub(crate) fn results(event: &Event) -> Vec<Digest> {
-    let mut found = HashSet::new();
-    if let Event::Ended {
+impl Inner {
+    fn leaves(&mut self, agent: AgentId, run: RunId) {
+        if let Some(runs) = self.works_on.get_mut(&agent) {
+            runs.remove(&run);
+            if runs.is_empty() {
+                self.works_on.remove(&agent);
+                self.unnamed.remove(&agent);
+            }
+        }
+    }
+}
+
+/// The blobs that an event names, if it is a result that names any, and its task.
+pub(crate) fn results(event: &Event) -> Option<(TaskIx, Vec<Digest>)> {
+    let Event::Ended {
+        path,
         outcome: Outcome::Succeeded(outputs),
         ..
     } = event
-    {
-        collect(outputs, &mut found);
-    }
-    found.into_iter().collect()
+    else {
+        return None;
+    };
+    let mut found = HashSet::new();
+    collect(outputs, &mut found);
+    (!found.is_empty()).then(|| (path.task, found.into_iter().collect()))
 }
 
 fn collect(values: &BTreeMap<String, Value>, found: &mut HashSet<Digest>) {
@@ -100,15 +190,6 @@ pub(crate) fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
     found
 }
 
-fn literals(template: &Template, visit: &mut dyn FnMut(&BlobRef)) {
-    match template {
-        Template::Literal(value) => value.for_each_blob(visit),
-        Template::List(list) => list.iter().for_each(|template| literals(template, visit)),
-        Template::Map(map) => map.values().for_each(|template| literals(template, visit)),
-        Template::Expr(_) | Template::Text(_) => {}
-    }
-}
-
 /// The policy of the agents' blob streams.
 pub(crate) struct Policy {
     pub(crate) access: Access,
@@ -121,15 +202,11 @@ impl BlobPolicy for Policy {
         matches!(peer, Peer::Agent(agent) if self.access.may_read(agent, digest))
     }
 
-    fn may_write(&self, peer: Peer, _digest: &Digest, size: u64) -> Result<(), String> {
+    fn may_write(&self, peer: Peer, digest: &Digest, size: u64) -> Result<(), String> {
         match peer {
-            Peer::Agent(agent) if self.access.has_work(agent) => {}
-            _ => return Err("it owns no part of an unfinished run".to_owned()),
+            Peer::Agent(agent) => self.access.may_write(agent, digest, size, self.max_upload, clock::now()),
+            Peer::Cloud => Err("only agents bring blobs here".to_owned()),
         }
-        if size > self.max_upload {
-            return Err(format!("{size} bytes are over the limit of {} bytes", self.max_upload));
-        }
-        Ok(())
     }
 }
 
@@ -137,46 +214,74 @@ impl BlobPolicy for Policy {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_agent_reads_what_its_unfinished_runs_name_and_nothing_else() {
-        let access = Access::default();
-        let blob = |n: u8| BlobRef {
-            digest: Digest::of(&[n]),
-            size: 1,
-            form: eyot_model::BlobForm::Raw,
-        };
-        let workflow = Workflow {
-            namespace: "default".into(),
-            name: "w".into(),
-            version: "1".into(),
-            inputs: BTreeMap::new(),
-            tasks: vec![],
-            outputs: BTreeMap::from([("o".into(), Template::List(vec![Template::Literal(Value::Blob(blob(1)))]))]),
-            on_disconnect: eyot_model::OnDisconnect::default(),
-            on_failure: eyot_model::OnFailure::default(),
-            max_parallel: None,
-            deadline: None,
-            retention: eyot_model::Retention::default(),
-        };
-        let inputs = BTreeMap::from([("i".into(), Value::Blob(blob(2)))]);
-        let (run, one, two) = (RunId(1), AgentId(1), AgentId(2));
-        access.begin(run, &workflow, &inputs);
-        assert!(!access.may_read(one, &blob(2).digest));
-        access.assign(run, one);
-        access.result(run, vec![blob(3).digest]);
-        for (n, readable) in [(1, true), (2, true), (3, true), (4, false)] {
-            assert_eq!(access.may_read(one, &blob(n).digest), readable, "{n}");
-            assert!(!access.may_read(two, &blob(n).digest), "{n}");
+    fn digest(n: usize) -> Digest {
+        Digest::of(&n.to_le_bytes())
+    }
+
+    fn readable(blob: usize, outputs_of: &[u32]) -> Readable {
+        Readable {
+            blobs: [digest(blob)].into(),
+            outputs_of: outputs_of.iter().map(|n| TaskIx(*n)).collect(),
+            // As in the tests below: the last one is its own.
+            states_of: outputs_of.last().map(|n| TaskIx(*n)).into_iter().collect(),
         }
-        let policy = Policy {
-            access: access.clone(),
-            max_upload: 10,
-        };
-        assert!(policy.may_write(Peer::Agent(one), &blob(9).digest, 10).is_ok());
-        assert!(policy.may_write(Peer::Agent(one), &blob(9).digest, 11).is_err());
-        assert!(policy.may_write(Peer::Agent(two), &blob(9).digest, 1).is_err());
-        access.end(run);
-        assert!(!access.may_read(one, &blob(1).digest));
-        assert!(policy.may_write(Peer::Agent(one), &blob(9).digest, 1).is_err());
+    }
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+    const RUN: RunId = RunId(1);
+    const ONE: AgentId = AgentId(1);
+    const TWO: AgentId = AgentId(2);
+
+    #[test]
+    fn an_agent_reads_what_its_assignments_name_and_nothing_else_of_a_run_that_it_works_on() {
+        let access = Access::default();
+        access.assign(RUN, FragmentId(0), Some((ONE, readable(10, &[0]))));
+        access.assign(RUN, FragmentId(1), Some((TWO, readable(11, &[0, 1]))));
+        access.result(RUN, TaskIx(0), vec![digest(20)], Some(ONE));
+        access.result(RUN, TaskIx(1), vec![digest(21)], Some(TWO));
+        let reads = |agent| -> Vec<usize> { (10..30).filter(|n| access.may_read(agent, &digest(*n))).collect() };
+        assert_eq!(reads(ONE), [10, 20]);
+        assert_eq!(reads(TWO), [11, 20, 21]);
+        assert_eq!(reads(AgentId(3)), [] as [usize; 0]);
+        // What a task saved for itself is for whoever owns it, not for those that wait for it.
+        let path = Path::task(TaskIx(0));
+        access.saved(RUN, path, Some(digest(25)));
+        assert_eq!((reads(ONE), reads(TWO)), (vec![10, 20, 25], vec![11, 20, 21]));
+        access.saved(RUN, path, Some(digest(26)));
+        assert_eq!(reads(ONE), [10, 20, 26]);
+        access.saved(RUN, path, None);
+        // The fragment is given to another agent: what comes with it goes with it.
+        access.assign(RUN, FragmentId(1), Some((ONE, readable(11, &[0, 1]))));
+        assert_eq!(reads(ONE), [10, 11, 20, 21]);
+        assert_eq!(reads(TWO), [] as [usize; 0]);
+        // It is fenced: under this epoch nobody has it.
+        access.assign(RUN, FragmentId(1), None);
+        assert_eq!(reads(ONE), [10, 20]);
+        access.end(RUN);
+        assert_eq!(reads(ONE), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn writes_are_for_those_who_work_and_bounded_until_results_name_them() {
+        let access = Access::default();
+        let write = |agent, n: usize, size, now| access.may_write(agent, &digest(n), size, 10, now);
+        assert!(write(ONE, 0, 1, NOW).is_err(), "it has no work");
+        access.assign(RUN, FragmentId(0), Some((ONE, readable(0, &[0]))));
+        assert!(write(ONE, 0, 11, NOW).is_err(), "too large");
+        for n in 0..4 {
+            write(ONE, n, 10, NOW).unwrap();
+        }
+        write(ONE, 0, 10, NOW).expect("the same one again, after a cut");
+        assert!(write(ONE, 4, 1, NOW).is_err(), "more than four of the largest");
+        access.result(RUN, TaskIx(0), vec![digest(1)], Some(ONE));
+        write(ONE, 4, 10, NOW).expect("a result named one of them");
+        assert!(write(ONE, 5, 1, NOW).is_err());
+        write(ONE, 5, 1, NOW.after(UNNAMED_LIFE)).expect("what no result named by now was of none");
+        for n in 100..100 + MOST_UNNAMED - 1 {
+            write(ONE, n, 0, NOW.after(UNNAMED_LIFE)).unwrap();
+        }
+        assert!(write(ONE, 9_999, 0, NOW.after(UNNAMED_LIFE)).is_err(), "too many");
+        access.end(RUN);
+        assert!(write(ONE, 6, 1, NOW).is_err());
     }
 }

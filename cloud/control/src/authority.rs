@@ -42,7 +42,7 @@ impl eyot_link::Authority for Authority {
             if invite.used_by.is_some_and(|by| by != enrolment.agent) {
                 return Err("the token was used by another device: ask for a new one".to_owned());
             }
-            let admission = self.admission(now)?;
+            let admission = self.admission(clock::wall())?;
             let name = match &invite.name {
                 Some(name) => name.clone(),
                 None => self.free_name(enrolment.name, enrolment.agent),
@@ -95,7 +95,7 @@ impl eyot_link::Authority for Authority {
 
     fn renew(&self, agent: AgentId, _serial: Serial) -> Later<'_, Result<Admission, String>> {
         Box::pin(async move {
-            let admission = self.admission(clock::now())?;
+            let admission = self.admission(clock::wall())?;
             let change = Change::SetCertificate {
                 agent,
                 expires_at: admission.not_after,

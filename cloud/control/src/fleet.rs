@@ -1,6 +1,7 @@
 //! The agents as they are now: what is stored of them, their link, and the line to them.
 
 use crate::store::{AgentRecord, Change, Store};
+use eyot_clock::SKEW_LIMIT;
 use eyot_model::api::AgentView;
 use eyot_model::{AgentId, AgentProfile, Capacity, DiskState, LinkState, Load, Timestamp};
 use eyot_wire::{CloseCode, ToAgent};
@@ -22,6 +23,8 @@ pub(crate) struct Member {
     /// Since when it is out of contact. After a restart of the control plane, since that.
     away_since: Option<Timestamp>,
     line: Option<(u64, Arc<dyn Line>)>,
+    /// By how much its clock is ahead of ours, in milliseconds.
+    skew_millis: Option<i64>,
 }
 
 /// All agents. Cheap to clone; clones share it.
@@ -65,6 +68,7 @@ impl Fleet {
                         link: LinkState::Disconnected,
                         away_since: Some(crate::clock::now()),
                         line: None,
+                        skew_millis: None,
                     },
                 );
             }
@@ -138,6 +142,20 @@ impl Fleet {
         }
     }
 
+    /// By how much an agent's clock is ahead of ours, in milliseconds. Says so when it begins to be too much, and when it
+    /// ends.
+    pub(crate) fn set_skew(&self, agent: AgentId, skew_millis: i64) {
+        let mut members = self.members.write();
+        let Some(member) = members.get_mut(&agent) else { return };
+        let off = |skew: i64| skew.unsigned_abs() > SKEW_LIMIT.0;
+        let was_off = member.skew_millis.replace(skew_millis).is_some_and(off);
+        if off(skew_millis) && !was_off {
+            tracing::warn!(%agent, name = member.record.name, skew_millis, "the agent's clock is off");
+        } else if was_off && !off(skew_millis) {
+            tracing::info!(%agent, name = member.record.name, skew_millis, "the agent's clock is right again");
+        }
+    }
+
     /// Heart-beats are missed. True if that is news.
     pub(crate) fn suspect(&self, agent: AgentId, link: u64) -> bool {
         let mut members = self.members.write();
@@ -197,8 +215,17 @@ impl Fleet {
         }
     }
 
+    /// From now on it is unknown; a link that came up meanwhile is closed.
     pub(crate) fn remove(&self, agent: AgentId) {
-        self.members.write().remove(&agent);
+        let line = self.members.write().remove(&agent).and_then(|member| member.line);
+        if let Some((_, line)) = line {
+            line.close(CloseCode::Unknown);
+        }
+    }
+
+    /// Whether what the agent says counts.
+    pub(crate) fn is_welcome(&self, agent: AgentId) -> bool {
+        self.members.read().get(&agent).is_some_and(|m| !m.record.revoked)
     }
 
     /// The stored record of an agent, and its link.
@@ -305,6 +332,7 @@ fn view(member: &Member, fragments: u32) -> AgentView {
         last_seen: record.last_seen,
         joined_at: record.joined_at,
         certificate_expires_at: record.certificate_expires_at,
+        clock_skew_millis: member.skew_millis,
         fragments,
     }
 }

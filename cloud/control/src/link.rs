@@ -102,14 +102,11 @@ impl Links {
             return Err("its disk is a copy of another device's, or was put back to an older state");
         }
         let profile = bounded(hello.profile);
-        let skew = hello.clock.since(clock::now()).0.max(clock::now().since(hello.clock).0);
-        if skew > 30_000 {
-            tracing::warn!(%agent, skew_ms = skew, "the agent's clock is off");
-        }
+        let skew_millis = hello.clock.millis_after(clock::wall());
         let welcome = ToAgent::Welcome(Welcome {
             agent,
             heartbeat_every: self.heartbeat,
-            clock: clock::now(),
+            clock: clock::wall(),
         });
         if link.send(&welcome).await.is_err() {
             return Ok(());
@@ -131,6 +128,7 @@ impl Links {
             link.close(CloseCode::Revoked);
             return Err("it was revoked or removed while it connected");
         };
+        self.fleet.set_skew(agent, skew_millis);
         tracing::info!(%agent, name = self.fleet.name(agent), peer = %link.peer_addr(), "agent connected");
         self.note(changes).await;
         if self.fleet.get(agent).is_some_and(|(record, _)| record.draining) {
@@ -191,6 +189,7 @@ impl Links {
             let given = match events.next().await {
                 Happening::Message(message) => self.message(agent, message).await?,
                 Happening::Heartbeat(beat) => {
+                    self.fleet.set_skew(agent, beat.clock.millis_after(clock::wall()));
                     let room = self.fleet.disk(agent) != Some(beat.load.disk);
                     if self.fleet.beat(agent, beat.load, clock::now()) {
                         self.give(Input::Link {
@@ -230,6 +229,9 @@ impl Links {
     }
 
     async fn message(&self, agent: AgentId, message: ToCloud) -> Result<Result<(), ()>, &'static str> {
+        if !self.fleet.is_welcome(agent) {
+            return Err("it was revoked or removed");
+        }
         let input = match message {
             ToCloud::Report(report) => Input::Report { agent, report },
             ToCloud::Accepted { run, fragment, epoch } => Input::Accepted {

@@ -73,6 +73,7 @@ pub struct Server {
     links: Arc<eyot_link::Server>,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    timing: JoinHandle<()>,
     store: Store,
     _lock: File,
 }
@@ -87,7 +88,8 @@ impl Server {
         crate::metrics::recorder();
         let data = args.data.clone();
         let lock = open_folder(&data)?;
-        let ca = Arc::new(Ca::open_or_create(&data, clock::now())?);
+        clock::open(&data);
+        let ca = Arc::new(Ca::open_or_create(&data, clock::wall())?);
         let store = Store::open(&data.join(backup::DATABASE)).await?;
         integrity::check_ca(&store, &ca).await?;
         let blobs = eyot_blob::Store::open(data.join(backup::BLOBS))?;
@@ -130,6 +132,7 @@ impl Server {
         let names = host_of(args.public_address.as_deref()).into_iter().collect();
         let options = eyot_link::Options {
             names,
+            clock: eyot_link::Clock::new(clock::wall),
             ..eyot_link::Options::default()
         };
         let links = Arc::new(eyot_link::Server::bind(
@@ -162,6 +165,7 @@ impl Server {
             backup: Arc::clone(&backup),
         };
         let sweeping = tokio::spawn(retention.run(stop.clone()));
+        let timing = tokio::spawn(clock::keep(stop.clone()));
 
         let app = App::new(Parts {
             tokens: Tokens::new(store.clone()),
@@ -205,6 +209,7 @@ impl Server {
             links,
             serving,
             sweeping,
+            timing,
             store,
             _lock: lock,
         })
@@ -242,6 +247,7 @@ impl Server {
         let _ = self.conductor.give(Input::Stop).await;
         let _ = self.looping.await;
         let _ = self.sweeping.await;
+        let _ = self.timing.await;
         self.store.close().await;
         tracing::info!("the control plane has stopped");
     }

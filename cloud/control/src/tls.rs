@@ -50,7 +50,7 @@ pub(crate) fn acceptor(ca: Arc<Ca>, names: Vec<String>, stop: CancellationToken)
                 () = tokio::time::sleep(CHECK_EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            if clock::now() < renew_at {
+            if clock::wall() < renew_at {
                 continue;
             }
             match make(&ca, &names, &provider) {
@@ -67,7 +67,7 @@ pub(crate) fn acceptor(ca: Arc<Ca>, names: Vec<String>, stop: CancellationToken)
 }
 
 fn make(ca: &Ca, names: &[String], provider: &CryptoProvider) -> Result<(Arc<CertifiedKey>, Timestamp), Error> {
-    let now = clock::now();
+    let now = clock::wall();
     let KeyedChain { chain, key, .. } = ca.server_certificate(names, now, LIFE)?;
     let certified = CertifiedKey::from_der(chain, key, provider)?;
     Ok((Arc::new(certified), now.after(Millis(LIFE.0 / 3 * 2))))

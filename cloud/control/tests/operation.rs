@@ -6,6 +6,7 @@ mod common;
 use common::{Agent, Plane, WORKFLOW, args, next};
 use eyot_control::store::{Change, Store};
 use eyot_control::{Server, backup};
+use eyot_link::Clock;
 use eyot_model::{Millis, Timestamp};
 use reqwest::Method;
 use serde_json::json;
@@ -189,5 +190,28 @@ async fn ended_runs_and_what_only_they_named_go_when_their_time_is_over() {
     let stray = plane.upload(b"named by nothing".to_vec()).await;
     plane.until(&format!("/v1/blobs/{stray}"), |status, _| status == 404).await;
     assert_eq!(plane.get(&format!("/v1/blobs/{component}")).await.0, 200);
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_clock_is_off_works_and_is_shown_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::start(args(&dir)).await;
+    plane.register().await;
+    let mut agent = Agent::join(&plane.invite(json!({"name": "late"})).await, "late").await.unwrap();
+    agent.clock = Clock::new(|| Timestamp(Clock::system().now().0 - 600_000_000));
+    let working = tokio::spawn(agent.work());
+    let off = |skew: i64| (-700_000..=-590_000).contains(&skew);
+    // Said by the greeting first, and then by each heart-beat.
+    for _ in 0..2 {
+        plane
+            .until("/v1/agents/late", |_, view| view["clockSkewMillis"].as_i64().is_some_and(off))
+            .await;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let run = plane.run(json!({"workflow": {"source": {"text": WORKFLOW}}})).await;
+    let events = plane.follow(&run, None).await;
+    assert!(!events.is_empty());
+    working.abort();
     plane.server.stop().await;
 }

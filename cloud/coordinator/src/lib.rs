@@ -23,6 +23,7 @@ mod moving;
 #[cfg(test)]
 mod moving_tests;
 mod owner;
+mod readable;
 mod reassign;
 mod reconcile;
 mod report;
@@ -37,5 +38,6 @@ pub use coordinator::{Coordinator, Stored, StoredFragment, Submission};
 pub use entry::{Entry, FragmentEntry};
 pub use incarnation::{Claim, admits};
 pub use moving::Moving;
+pub use readable::{Readable, literals};
 pub use reassign::{Nothing, Which};
 pub use resolve::Unresolvable;

@@ -3,7 +3,7 @@
 //! [`Runtime`] runs attempts and keeps the journal; [`link::keep`] keeps the agent linked to its control plane. What an
 //! agent decides is decided in `eyot-node` and `eyot-engine`; nothing of it is decided here.
 
-mod clock;
+mod cloud_time;
 pub mod config;
 pub mod copies;
 pub mod device;
@@ -13,10 +13,11 @@ pub mod link;
 mod log_file;
 mod logs;
 mod quarantine;
+mod renewal;
 mod runtime;
 pub mod status;
 
-pub use clock::Clock;
+pub use eyot_clock::Clock;
 pub use incarnation::Incarnation;
 pub use logs::Logs;
 pub use runtime::{OpenError, Outbound, Parts, RunHereError, Runtime, Storage};

@@ -1,9 +1,11 @@
 //! Keeps the agent linked to its control plane: says what the node wants said, tells the node what it hears, brings up
 //! the blobs that others need.
 
+use crate::cloud_time::{CloudTime, SkewWatch};
 use crate::config::AgentConfig;
 use crate::device;
 use crate::incarnation::Incarnation;
+use crate::renewal;
 use crate::runtime::{Outbound, Runtime};
 use eyot_link::{AgentLink, Dialer, Events, Happening, TransferError};
 use eyot_model::{BlobRef, Capacity, Digest, Load};
@@ -18,6 +20,10 @@ use tokio::sync::{mpsc, watch};
 const PULSE: Duration = Duration::from_millis(200);
 /// The pause after a peer that is not the control plane, or does not speak as it does.
 const TURNED_AWAY: Duration = Duration::from_secs(30);
+/// The pause after the control plane itself said that this agent is none of its. It may be restored to another state.
+const NOT_WANTED: Duration = Duration::from_secs(10 * 60);
+/// How often this device's clock is held against the control plane's.
+const SKEW_CHECK: Duration = Duration::from_secs(10);
 /// Most digests in a profile: a hint for the planner, so it need not be complete.
 const HOLDS: usize = 4_096;
 /// Blobs that go up at the same time.
@@ -33,30 +39,25 @@ pub struct LinkContext {
     pub load: watch::Sender<Load>,
 }
 
-/// Dials, works, and dials again, until `stop` says so or the control plane will never take this agent back.
-///
-/// # Errors
-/// What trying again does not change: the agent was revoked or removed. Local work goes on all the same.
+/// Dials, works, and dials again, until `stop` says so. Local work goes on whatever the control plane says.
 pub async fn keep(
     context: LinkContext,
     mut dialer: Dialer,
     mut outbound: mpsc::UnboundedReceiver<Outbound>,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), eyot_link::Error> {
+) {
     loop {
         let dialled = tokio::select! {
             dialled = dialer.dial() => dialled,
-            () = stopped(&mut stop) => return Ok(()),
+            () = stopped(&mut stop) => return,
         };
         let live = match dialled {
             Ok(live) => live,
-            Err(error) if is_final(&error) => return Err(error),
             Err(error) => {
-                // Nobody who has shown to be the control plane said so: another machine may have its address for a while.
-                tracing::error!(error = %error, advice = error.advice(), "no link to the control plane; it is tried again");
+                let pause = turned_away(&error);
                 tokio::select! {
-                    () = tokio::time::sleep(TURNED_AWAY) => continue,
-                    () = stopped(&mut stop) => return Ok(()),
+                    () = tokio::time::sleep(pause) => continue,
+                    () = stopped(&mut stop) => return,
                 }
             }
         };
@@ -71,7 +72,7 @@ pub async fn keep(
                 context.runtime.turn(|node, now| node.link_down(now));
                 link.shutdown(eyot_wire::CloseCode::Shutdown).await;
                 dialer.shutdown().await;
-                return Ok(());
+                return;
             }
         };
         context.runtime.set_link(None);
@@ -82,19 +83,25 @@ pub async fn keep(
             tracing::error!(error = %reason, advice = reason.advice(), "the control plane takes this device for a copy");
             tokio::select! {
                 () = tokio::time::sleep(TURNED_AWAY) => {}
-                () = stopped(&mut stop) => return Ok(()),
+                () = stopped(&mut stop) => return,
             }
-        }
-        if is_final(&reason) {
-            return Err(Arc::try_unwrap(reason).unwrap_or(eyot_link::Error::Revoked));
         }
     }
 }
 
-/// The control plane's own word that this agent is none of its.
-fn is_final(error: &eyot_link::Error) -> bool {
+/// Says why there is no link, and how long to wait before the next try.
+fn turned_away(error: &eyot_link::Error) -> Duration {
     use eyot_link::Error;
-    matches!(error, Error::Revoked | Error::UnknownAgent | Error::RenewalDenied(_))
+    if matches!(error, Error::Revoked | Error::UnknownAgent) {
+        // The control plane's own word.
+        tracing::error!(error = %error, advice = error.advice(), "the control plane does not take this agent back; its work goes on here");
+        NOT_WANTED
+    } else {
+        // Nobody who has shown to be the control plane said so, or it could not do better: another machine may have its
+        // address for a while.
+        tracing::error!(error = %error, advice = error.advice(), "no link to the control plane; it is tried again");
+        TURNED_AWAY
+    }
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -123,13 +130,14 @@ async fn work(
         profile: profile(context, dialer).await,
         incarnation,
         before,
-        clock: runtime.clock.now(),
+        clock: runtime.clock.wall(),
     }));
     if let Err(error) = link.send(&hello).await {
         return Arc::new(error);
     }
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut skew, mut skew_check) = (SkewWatch::default(), tokio::time::interval(SKEW_CHECK));
     let (up, mut uploads) = mpsc::unbounded_channel::<BlobRef>();
     let uploader = async {
         let mut running = tokio::task::JoinSet::new();
@@ -147,7 +155,7 @@ async fn work(
     loop {
         tokio::select! {
             happening = events.next() => match happening {
-                Happening::Message(message) => hear(context, link, message),
+                Happening::Message(message) => hear(context, link, message, dialer),
                 Happening::Closed(reason) => return reason,
                 Happening::Suspect => tracing::warn!("the control plane has not answered three heart-beats"),
                 Happening::Restored => tracing::info!("the control plane answers again"),
@@ -179,20 +187,26 @@ async fn work(
                 if let Err(error) = send_logs(runtime, link).await {
                     return Arc::new(error);
                 }
-                renew_when_due(link, dialer).await;
             }
+            _ = skew_check.tick() => if let Some(millis) = runtime.skew_millis() {
+                skew.look(millis);
+            },
             () = &mut uploader => {}
         }
     }
 }
 
-fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent) {
+fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent, dialer: &Dialer) {
     let runtime = &context.runtime;
     if let ToAgent::Welcome(welcome) = &message {
-        let skew = welcome.clock.0.abs_diff(runtime.clock.now().0) / 1_000_000;
-        if skew > 30 {
-            tracing::warn!(skew_seconds = skew, "this device's clock and the control plane's differ");
-        }
+        let cloud = CloudTime::heard(welcome.clock, &runtime.clock);
+        runtime.set_cloud_time(cloud);
+        tokio::spawn(renewal::keep(
+            link.clone(),
+            Arc::clone(dialer.identity()),
+            cloud,
+            runtime.clock.clone(),
+        ));
         context.incarnation.taken();
         runtime.set_link(Some(link.clone()));
         runtime.turn(|node, now| node.link_up(now));
@@ -252,19 +266,6 @@ async fn send_state(runtime: Arc<Runtime>, link: AgentLink, message: ToCloud) {
         // An error means that the link is gone, and the next one is told everything anew.
         Ok(_) => drop(link.send(&message).await),
         Err(error) => tracing::debug!(digest = %blob.digest, %error, "a saved state does not go up"),
-    }
-}
-
-/// Renews the certificate at two thirds of its life, over the link that is there.
-async fn renew_when_due(link: &AgentLink, dialer: &Dialer) {
-    let identity = dialer.identity();
-    let now = eyot_link::Clock::system().now();
-    if identity.credential().validity.renew_at() > now {
-        return;
-    }
-    match link.renew(identity).await {
-        Ok(_) => tracing::info!("certificate was renewed"),
-        Err(error) => tracing::warn!(%error, "certificate was not renewed; trying again"),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Status {
     pub unreported: bool,
     pub disk: DiskStatus,
     pub waiting: WaitingStatus,
+    /// By how much this device's clock is ahead of the control plane's, in milliseconds, as far as that is known.
+    pub clock_skew_millis: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +84,7 @@ pub fn serve(data: &Path, runtime: Arc<Runtime>, id: String, name: String) -> io
 fn status(runtime: &Runtime, id: String, name: String) -> Status {
     let (disk, waiting) = (DiskStatus::of(runtime), WaitingStatus::of(runtime));
     let link = if runtime.is_linked() { "connected" } else { "disconnected" };
+    let clock_skew_millis = runtime.skew_millis();
     runtime.look(|node| {
         let load = node.load();
         Status {
@@ -102,6 +105,7 @@ fn status(runtime: &Runtime, id: String, name: String) -> Status {
             unreported: node.has_unreported(),
             disk,
             waiting,
+            clock_skew_millis,
         }
     })
 }

@@ -123,6 +123,19 @@ impl Graph {
         &self.node(task).dependents
     }
 
+    /// The run's inputs that the expressions of a task name. None where they take all of them at once.
+    #[must_use]
+    pub fn inputs_of(&self, task: TaskIx) -> Option<BTreeSet<&str>> {
+        let node = self.node(task);
+        let templates = node.with.iter().map(|(_, template)| template).chain(&node.items);
+        let programs = node.when.iter().chain(&node.retry_when);
+        let references = templates.flat_map(|t| t.references()).chain(programs.flat_map(|p| p.references()));
+        references
+            .filter(|reference| reference.root() == "inputs")
+            .map(|reference| reference.path.get(1).map(String::as_str))
+            .collect()
+    }
+
     /// Tasks that the run's outputs are made of.
     #[must_use]
     pub fn output_tasks(&self) -> BTreeSet<TaskIx> {

@@ -6,9 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(50);
 /// Longest delay while the link was lost only recently …
 const CAP_EARLY: Duration = Duration::from_secs(1);
-/// … which is for so long …
-const EARLY: Duration = Duration::from_secs(5 * 60);
-/// … and after that.
+/// … and later.
 const CAP_LATE: Duration = Duration::from_secs(30);
 
 /// Full jitter: a delay is uniform between nothing and a bound that doubles, so that ten thousand agents that lose the
@@ -19,6 +17,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// An outage is a recent one for so long.
+    pub const EARLY: Duration = Duration::from_secs(5 * 60);
+
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -40,7 +41,7 @@ impl Backoff {
     }
 
     fn bound(attempts: u32, outage: Duration) -> Duration {
-        let cap = if outage < EARLY { CAP_EARLY } else { CAP_LATE };
+        let cap = if outage < Self::EARLY { CAP_EARLY } else { CAP_LATE };
         FIRST.saturating_mul(1 << attempts.min(16)).min(cap)
     }
 }
@@ -57,7 +58,7 @@ mod tests {
             let mut backoff = Backoff::new();
             for (n, random) in randoms.into_iter().enumerate() {
                 let delay = backoff.next(outage, random);
-                let cap = if outage < EARLY { CAP_EARLY } else { CAP_LATE };
+                let cap = if outage < Backoff::EARLY { CAP_EARLY } else { CAP_LATE };
                 prop_assert!(delay <= cap);
                 prop_assert!(delay <= FIRST * 2u32.saturating_pow(u32::try_from(n).unwrap()));
             }
@@ -75,9 +76,9 @@ mod tests {
     #[test]
     fn the_cap_rises_after_five_minutes_and_success_starts_anew() {
         let mut backoff = Backoff { attempts: 30 };
-        assert_eq!(backoff.next(EARLY - Duration::from_nanos(1), u64::MAX), CAP_EARLY);
-        assert_eq!(backoff.next(EARLY, u64::MAX), CAP_LATE);
+        assert_eq!(backoff.next(Backoff::EARLY - Duration::from_nanos(1), u64::MAX), CAP_EARLY);
+        assert_eq!(backoff.next(Backoff::EARLY, u64::MAX), CAP_LATE);
         backoff.reset();
-        assert_eq!(backoff.next(EARLY, u64::MAX), FIRST);
+        assert_eq!(backoff.next(Backoff::EARLY, u64::MAX), FIRST);
     }
 }

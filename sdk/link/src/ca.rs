@@ -1,6 +1,6 @@
 //! The control plane's own certificate authority.
 
-use crate::certificate::{Serial, Validity, agent_of_key, agent_uri};
+use crate::certificate::{BACKDATE, Serial, Validity, agent_of_key, agent_uri};
 use crate::{Error, file, transport};
 use eyot_model::{AgentId, Digest, Millis, Timestamp};
 use rcgen::{
@@ -18,8 +18,6 @@ use zeroize::Zeroizing;
 /// The name that every control plane certificate carries besides its own names, and that agents ask for: an agent
 /// trusts the one CA, whatever address it reaches the control plane at.
 pub const CLOUD_NAME: &str = "cloud.eyot.internal";
-/// Certificates are valid from a little before their making, for clocks that are behind.
-const BACKDATE: Millis = Millis(5 * 60 * 1_000);
 const CA_LIFE: Millis = Millis(25 * 365 * 86_400 * 1_000);
 /// Longest signing request that is looked at, in bytes.
 const REQUEST_LIMIT: usize = 8 << 10;
@@ -30,6 +28,7 @@ const KEY_FILE: &str = "ca-key.pem";
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    validity: Validity,
 }
 
 /// A chain (DER, leaf first, CA last) with its key.
@@ -88,6 +87,7 @@ impl Ca {
         let certificate = params.self_signed(&key).map_err(crypto)?.der().clone();
         Ok(Self {
             issuer: Issuer::new(params, key),
+            validity: crate::certificate::validity_of(&certificate)?,
             certificate,
         })
     }
@@ -117,7 +117,12 @@ impl Ca {
         let certificate = CertificateDer::from_pem_slice(&pem).map_err(|_| Error::BadCertificate("ca.pem is damaged".into()))?;
         let key = KeyPair::from_pem(&key).map_err(|_| Error::BadCertificate("ca-key.pem is damaged".into()))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| Error::BadCertificate("ca.pem is damaged".into()))?;
-        Ok(Self { issuer, certificate })
+        let validity = crate::certificate::validity_of(&certificate)?;
+        Ok(Self {
+            issuer,
+            certificate,
+            validity,
+        })
     }
 
     /// # Errors
@@ -133,6 +138,12 @@ impl Ca {
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// What it signs ends with it at the latest.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// A secret of the control plane's links that is the same at every start.
@@ -154,7 +165,8 @@ impl Ca {
     /// [`Error::BadCertificate`] if a name is neither.
     pub fn server_certificate(&self, names: &[String], now: Timestamp, valid_for: Millis) -> Result<KeyedChain, Error> {
         let key = KeyPair::generate().map_err(crypto)?;
-        let mut params = params("Eyot control plane", Serial::random()?, now, valid_for);
+        let not_after = now.after(valid_for).min(self.validity.not_after);
+        let mut params = params("Eyot control plane", Serial::random()?, now, not_after.since(now));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in [CLOUD_NAME].into_iter().chain(names.iter().map(String::as_str)) {
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
@@ -180,6 +192,7 @@ impl Ca {
     /// # Errors
     /// If signing fails.
     pub fn sign(&self, request: &SigningRequest, serial: Serial, now: Timestamp, not_after: Timestamp) -> Result<Vec<Vec<u8>>, Error> {
+        let not_after = not_after.min(self.validity.not_after);
         let mut params = params(&request.agent.to_string(), serial, now, not_after.since(now));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let uri = agent_uri(request.agent)

@@ -6,6 +6,8 @@ use std::fmt;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// Certificates are valid from a little before their making, for clocks that are behind.
+pub(crate) const BACKDATE: Millis = Millis(5 * 60 * 1_000);
 /// How an agent's id stands in its certificate, as a URI.
 const AGENT_URI: &str = "eyot:agent:";
 
@@ -51,11 +53,11 @@ impl Validity {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// When to renew: two thirds into its life.
+    /// When to renew: two thirds into its life, which began when it was made.
     #[must_use]
     pub fn renew_at(&self) -> Timestamp {
-        let life = self.not_after.0.saturating_sub(self.not_before.0);
-        Timestamp(self.not_before.0.saturating_add(life / 3 * 2))
+        let made = self.not_before.after(BACKDATE).min(self.not_after);
+        Timestamp(made.0 + (self.not_after.0 - made.0) / 3 * 2)
     }
 
     /// Time left until it is to be renewed; zero if that is now.
@@ -162,12 +164,19 @@ mod tests {
     fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
         let validity = Validity {
             not_before: Timestamp(3_000_000),
-            not_after: Timestamp(9_000_000),
+            not_after: Timestamp(309_000_000),
         };
-        for (now, left) in [(0, 7_000), (3_000_000, 4_000), (6_500_000, 500), (7_000_000, 0), (20_000_000, 0)] {
+        // It was made at 303 s and lives for six seconds.
+        for (now, left) in [
+            (0, 307_000),
+            (303_000_000, 4_000),
+            (306_500_000, 500),
+            (307_000_000, 0),
+            (900_000_000, 0),
+        ] {
             assert_eq!(validity.renew_in(Timestamp(now)), Millis(left), "at {now}");
         }
-        assert!(validity.contains(Timestamp(9_000_000)) && !validity.contains(Timestamp(9_000_001)));
+        assert!(validity.contains(Timestamp(309_000_000)) && !validity.contains(Timestamp(309_000_001)));
     }
 
     #[test]

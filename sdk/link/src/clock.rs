@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Wall time, for the validity of certificates and for heart-beats. A device without a battery clock passes its own,
-/// which never goes back; tests pass one that they set.
+/// A source of time: the time of day for the validity of certificates, or a steady one for heart-beats. A device without
+/// a battery clock passes its own, which never goes back; tests pass one that they set.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -49,6 +49,7 @@ impl rustls::time_provider::TimeProvider for Clock {
     }
 }
 
+/// Certificates know whole seconds.
 pub(crate) fn unix_time(at: Timestamp) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_micros(at.0))
 }

@@ -2,22 +2,21 @@
 
 use crate::frames::{self, SMALL_FRAME};
 use crate::link::{self, Live, Peer};
+use crate::network::{self, Changes};
+use crate::reach::{Client, Manner, reach};
 use crate::transport::{self, close};
-use crate::{AgentKey, Backoff, CLOUD_NAME, Clock, Credential, Error, Identity, JoinToken, Kind, heartbeat, tls};
+use crate::{AgentKey, Backoff, Clock, Credential, Error, Identity, JoinToken, Kind, heartbeat, tls};
 use eyot_model::Load;
 use eyot_wire::{CloseCode, EnrolReply, EnrolRequest, StreamKind, ToAgent, ToCloud, alpn};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use quinn::{ClientConfig, Connection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use zeroize::Zeroize;
 
-/// For one address: from the first packet to the peer's word that the link is up.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// How often the way to the control plane is looked up, to see that this device moved to another network.
-const NETWORK_CHECK: Duration = Duration::from_secs(2);
+/// From a connection to the peer's word that the link is up.
+const WORD: Duration = Duration::from_secs(10);
 /// A link that lived for so long was a good one: the next back-off begins anew.
 const STABLE: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -29,6 +28,9 @@ pub struct DialerOptions {
     pub addresses: Vec<String>,
     /// Goes out with each heart-beat.
     pub load: watch::Receiver<Load>,
+    /// What heart-beats are stamped with: a lease runs on it, so it must not jump when the system's clock is set.
+    pub steady: Clock,
+    /// The time of day, for the validity of certificates.
     pub clock: Clock,
 }
 
@@ -36,12 +38,14 @@ pub struct DialerOptions {
 pub struct Dialer {
     identity: Arc<Identity>,
     options: DialerOptions,
-    endpoint: Endpoint,
+    client: Client,
     backoff: Backoff,
     /// When the last link came up, until that is taken into account.
     up: Option<Instant>,
     /// Since when there is no link.
     outage: Option<Instant>,
+    /// Rounds so far: another address goes first in each.
+    rounds: usize,
 }
 
 impl Dialer {
@@ -56,10 +60,11 @@ impl Dialer {
         Ok(Self {
             identity,
             options,
-            endpoint: client_endpoint()?,
+            client: Client::open()?,
             backoff: Backoff::new(),
             up: None,
             outage: None,
+            rounds: 0,
         })
     }
 
@@ -83,6 +88,8 @@ impl Dialer {
                 tokio::time::sleep(self.backoff.next(outage.elapsed(), random())).await;
             }
         }
+        // A device that comes to another network need not wait for its turn.
+        let mut changes = Changes::watch();
         loop {
             let mut dialled = self.dial_once().await;
             if matches!(dialled, Err(Error::Expired)) {
@@ -98,7 +105,18 @@ impl Dialer {
             };
             let delay = self.backoff.next(outage.elapsed(), random());
             tracing::debug!(%error, ?delay, "no link; trying again");
-            tokio::time::sleep(delay).await;
+            let until = Instant::now() + delay;
+            let way = network::way(&self.options.addresses);
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(until.into()) => break,
+                    () = changes.next() => {}
+                }
+                if network::way(&self.options.addresses) != way {
+                    tracing::debug!("the network changed; trying again at once");
+                    break;
+                }
+            }
         }
     }
 
@@ -107,20 +125,30 @@ impl Dialer {
     /// # Errors
     /// Of the last address that was tried; at once what the control plane said itself.
     pub async fn dial_once(&mut self) -> Result<Live<ToCloud, ToAgent>, Error> {
-        let live = self.work().await?;
+        self.rounds = self.rounds.wrapping_add(1);
+        let connection = self.connect(alpn::WORK).await?;
+        let live = match tokio::time::timeout(WORD, self.work_on(&connection)).await {
+            Ok(live) => live?,
+            Err(_) => {
+                close(&connection, CloseCode::Timeout, "");
+                return Err(Error::TimedOut);
+            }
+        };
         self.up = Some(Instant::now());
         self.outage = None;
         Ok(live)
     }
 
-    async fn work(&self) -> Result<Live<ToCloud, ToAgent>, Error> {
-        let config = tls::agent_config(self.identity.clone(), alpn::WORK, self.options.clock.clone())?;
-        let config = client_config(config)?;
-        each_address(&self.options.addresses, |addr| self.work_at(addr, config.clone())).await
+    async fn connect(&self, protocol: &[u8]) -> Result<Connection, Error> {
+        let config = tls::agent_config(self.identity.clone(), protocol, self.options.clock.clone())?;
+        let manner = Manner {
+            first: self.rounds.wrapping_sub(1),
+            eager: self.outage.is_none_or(|since| since.elapsed() < Backoff::EARLY),
+        };
+        reach(&self.client, &self.options.addresses, &client_config(config)?, manner).await
     }
 
-    async fn work_at(&self, addr: SocketAddr, config: ClientConfig) -> Result<Live<ToCloud, ToAgent>, Error> {
-        let connection = connect(&self.endpoint, addr, config).await?;
+    async fn work_on(&self, connection: &Connection) -> Result<Live<ToCloud, ToAgent>, Error> {
         let (mut control_send, mut control_recv) = connection.open_bi().await?;
         let (mut beats_send, beats_recv) = connection.open_bi().await?;
         let _ = control_send.set_priority(heartbeat::CONTROL_PRIORITY);
@@ -137,9 +165,13 @@ impl Dialer {
         }
         let (control, beats) = ((control_send, control_recv), (beats_send, beats_recv));
         let live = link::start::<ToCloud, ToAgent>(connection.clone(), Peer::Cloud, control, None);
-        let (load, clock) = (self.options.load.clone(), self.options.clock.clone());
-        tokio::spawn(heartbeat::send(live.link.shared.clone(), beats, load, clock));
-        tokio::spawn(follow_network(self.endpoint.clone(), connection));
+        let says = heartbeat::Says {
+            load: self.options.load.clone(),
+            steady: self.options.steady.clone(),
+            clock: self.options.clock.clone(),
+        };
+        tokio::spawn(heartbeat::send(live.link.shared.clone(), beats, says));
+        tokio::spawn(network::follow(self.client.clone(), connection.clone()));
         Ok(live)
     }
 
@@ -148,18 +180,10 @@ impl Dialer {
     /// # Errors
     /// [`Error::RenewalDenied`], [`Error::Revoked`]; whatever the network does.
     pub async fn renew(&self) -> Result<Credential, Error> {
-        let config = tls::agent_config(self.identity.clone(), alpn::RENEW, self.options.clock.clone())?;
-        let config = client_config(config)?;
-        each_address(&self.options.addresses, |addr| {
-            let config = config.clone();
-            async move {
-                let connection = connect(&self.endpoint, addr, config).await?;
-                let renewed = link::renew(&connection, &self.identity).await;
-                close(&connection, CloseCode::Done, "");
-                renewed.map_err(|error| said(&connection, error))
-            }
-        })
-        .await
+        let connection = self.connect(alpn::RENEW).await?;
+        let renewed = tokio::time::timeout(WORD, link::renew(&connection, &self.identity)).await;
+        close(&connection, CloseCode::Done, "");
+        renewed.map_err(|_| Error::TimedOut)?.map_err(|error| said(&connection, error))
     }
 
     /// Moves to a new socket; live links move along.
@@ -167,20 +191,22 @@ impl Dialer {
     /// # Errors
     /// [`Error::Address`] if no socket can be had.
     pub fn rebind(&self) -> Result<(), Error> {
-        rebind(&self.endpoint)
+        self.client.rebind()
     }
 
     /// Closes what is open. Links that were shut down before have sent what they had.
     pub async fn shutdown(&self) {
-        self.endpoint
+        self.client
+            .endpoint
             .close(quinn::VarInt::from_u32(CloseCode::Shutdown as u32), b"the agent shuts down");
-        let _ = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(FAREWELL, self.client.endpoint.wait_idle()).await;
     }
 }
 
 impl Drop for Dialer {
     fn drop(&mut self) {
-        self.endpoint
+        self.client
+            .endpoint
             .close(quinn::VarInt::from_u32(CloseCode::Shutdown as u32), b"the agent stops");
     }
 }
@@ -191,35 +217,32 @@ impl Drop for Dialer {
 /// [`Error::EnrolmentDenied`] with the control plane's reason, [`Error::UnknownCa`] if the token is of another control
 /// plane; whatever the network does.
 pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) -> Result<Arc<Identity>, Error> {
-    let endpoint = client_endpoint()?;
+    let client = Client::open()?;
     let config = client_config(tls::join_config(token.ca, clock)?)?;
     let mut request = EnrolRequest {
         token: *token.secret.expose(),
         csr: key.signing_request()?,
         name: name.to_owned(),
     };
-    let request_ref = &request;
-    let endpoint_ref = &endpoint;
-    let reply = each_address(&token.addresses, |addr| {
-        let config = config.clone();
-        async move {
-            let connection = connect(endpoint_ref, addr, config).await?;
+    let manner = Manner { first: 0, eager: true };
+    let reply = match reach(&client, &token.addresses, &config, manner).await {
+        Ok(connection) => {
             let asked = async {
                 let (mut send, mut recv) = connection.open_bi().await?;
                 frames::write_kind(&mut send, StreamKind::Enrol).await?;
-                frames::write_frame(&mut send, request_ref).await?;
+                frames::write_frame(&mut send, &request).await?;
                 let _ = send.finish();
                 frames::read_frame::<EnrolReply>(&mut recv, SMALL_FRAME).await
             };
-            let reply = tokio::time::timeout(ATTEMPT * 2, asked).await.map_err(|_| Error::TimedOut);
+            let reply = tokio::time::timeout(WORD, asked).await.map_err(|_| Error::TimedOut);
             close(&connection, CloseCode::Done, "");
-            reply?.map_err(|error| said(&connection, error))
+            reply.flatten().map_err(|error| said(&connection, error))
         }
-    })
-    .await;
+        Err(error) => Err(error),
+    };
     request.token.zeroize();
-    endpoint.close(quinn::VarInt::from_u32(CloseCode::Done as u32), b"");
-    let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
+    client.endpoint.close(quinn::VarInt::from_u32(CloseCode::Done as u32), b"");
+    let _ = tokio::time::timeout(FAREWELL, client.endpoint.wait_idle()).await;
     match reply? {
         EnrolReply::Denied { reason } => Err(Error::EnrolmentDenied(reason)),
         EnrolReply::Granted { chain, .. } => {
@@ -241,100 +264,11 @@ fn said(connection: &Connection, error: Error) -> Error {
     }
 }
 
-async fn each_address<T, F>(addresses: &[String], attempt: impl Fn(SocketAddr) -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut last = Error::NoAddress;
-    for address in addresses {
-        let resolved = match tokio::net::lookup_host(address.as_str()).await {
-            Ok(resolved) => resolved,
-            Err(source) => {
-                last = Error::Address {
-                    address: address.clone(),
-                    source,
-                };
-                continue;
-            }
-        };
-        for addr in resolved {
-            match tokio::time::timeout(ATTEMPT * 2, attempt(addr)).await {
-                Ok(Ok(done)) => return Ok(done),
-                // The control plane's own word: another address leads to the same one.
-                Ok(Err(error @ (Error::Expired | Error::Revoked | Error::UnknownAgent | Error::RenewalDenied(_)))) => return Err(error),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = Error::TimedOut,
-            }
-        }
-    }
-    Err(last)
-}
-
-pub(crate) async fn connect(endpoint: &Endpoint, addr: SocketAddr, config: ClientConfig) -> Result<Connection, Error> {
-    let connecting = endpoint
-        .connect_with(config, addr, CLOUD_NAME)
-        .map_err(|e| Error::Connection(e.to_string()))?;
-    match tokio::time::timeout(ATTEMPT, connecting).await {
-        Ok(connected) => Ok(connected?),
-        Err(_) => Err(Error::TimedOut),
-    }
-}
-
 pub(crate) fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, Error> {
     let crypto = QuicClientConfig::try_from(tls).map_err(|e| Error::Crypto(e.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport::transport());
     Ok(config)
-}
-
-pub(crate) fn client_endpoint() -> Result<Endpoint, Error> {
-    transport::endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), None)
-        // A system without IPv6.
-        .or_else(|_| transport::endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), None))
-}
-
-fn rebind(endpoint: &Endpoint) -> Result<(), Error> {
-    let any = match endpoint.local_addr() {
-        Ok(addr) if addr.is_ipv4() => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        _ => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let socket = transport::udp_socket(any);
-    socket.and_then(|s| endpoint.rebind(s)).map_err(|source| Error::Address {
-        address: any.to_string(),
-        source,
-    })
-}
-
-/// Rebinds when the local address on the way to the peer changes, so that a link survives a change of network without
-/// waiting for its time-out.
-async fn follow_network(endpoint: Endpoint, connection: Connection) {
-    let mut local = local_ip_towards(connection.remote_address());
-    loop {
-        tokio::select! {
-            _ = connection.closed() => return,
-            () = tokio::time::sleep(NETWORK_CHECK) => {}
-        }
-        let now = local_ip_towards(connection.remote_address());
-        if now.is_some() && now != local {
-            tracing::info!(?now, before = ?local, "the network changed; the link moves along");
-            local = now;
-            if let Err(error) = rebind(&endpoint) {
-                tracing::warn!(%error, "cannot move to the new network");
-            }
-        }
-    }
-}
-
-/// Which local address the system would use; nothing is sent.
-fn local_ip_towards(peer: SocketAddr) -> Option<IpAddr> {
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let any: SocketAddr = match peer {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = std::net::UdpSocket::bind(any).ok()?;
-    socket.connect(peer).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 fn random() -> u64 {

@@ -55,6 +55,9 @@ pub enum Error {
     Revoked,
     #[error("the agent's certificate ran out")]
     Expired,
+    /// As this side's clock has it.
+    #[error("the control plane's certificate ran out")]
+    CloudExpired,
     #[error("the control plane does not know this agent")]
     UnknownAgent,
     #[error("no certificate was presented")]
@@ -102,6 +105,7 @@ impl Error {
             | Self::TimedOut
             | Self::Closed
             | Self::Expired
+            | Self::CloudExpired
             | Self::Connection(_) => Kind::Retryable,
             Self::NoAddress
             | Self::MistypedToken(_)
@@ -136,6 +140,7 @@ impl Error {
             Self::CertificateRefused => "link.certificate-refused",
             Self::Revoked => "link.revoked",
             Self::Expired => "link.expired",
+            Self::CloudExpired => "link.cloud-expired",
             Self::UnknownAgent => "link.unknown-agent",
             Self::NoCertificate => "link.no-certificate",
             Self::Replaced => "link.replaced",
@@ -168,6 +173,7 @@ impl Error {
             Self::UnknownCa => "this is not the control plane that the token or the identity was made for: check the address",
             Self::CertificateRefused => "this identity is of another control plane: join this device to the present one",
             Self::Expired => "nothing: the agent renews its certificate by itself",
+            Self::CloudExpired => "set this device's clock: it is ahead; or the control plane has not run for long",
             Self::Replaced => "if it keeps happening, two devices use the same identity: join one of them anew",
             Self::Copied => {
                 "stop the copy and join that device anew; where this device is the right one, `eyot agents readmit` lets it begin again"
@@ -222,6 +228,7 @@ impl From<quinn::ConnectionError> for Error {
             // An alert from here: we do not like what the peer presented.
             E::TransportError(error) => match alert(error.code) {
                 Some(48) => Self::UnknownCa,
+                Some(45) => Self::CloudExpired,
                 Some(42..=47) => Self::BadCertificate(error.reason),
                 Some(70 | 120) => Self::Version,
                 _ => Self::Connection(error.to_string()),

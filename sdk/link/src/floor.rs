@@ -6,7 +6,9 @@ mod round_trips;
 pub use round_trips::RoundTrips;
 
 use crate::ca::Ca;
+use crate::socket::Heard;
 use crate::tls::provider;
+use crate::transport::Seed;
 use crate::{CLOUD_NAME, Clock, Error, tls, transport};
 use bytes::Bytes;
 use eyot_model::Millis;
@@ -126,7 +128,7 @@ fn relay_endpoint(ca: &Ca, clock: &Clock) -> Result<Endpoint, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|e| crypto_error(&e))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(transport::transport());
-    transport::endpoint((Ipv4Addr::LOCALHOST, 0).into(), Some(config))
+    transport::server((Ipv4Addr::LOCALHOST, 0).into(), config, &Seed::random()?)
 }
 
 fn client(ca: &Ca, clock: &Clock) -> Result<Endpoint, Error> {
@@ -134,7 +136,7 @@ fn client(ca: &Ca, clock: &Clock) -> Result<Endpoint, Error> {
     let crypto = QuicClientConfig::try_from(tls).map_err(|e| Error::Crypto(e.to_string()))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport::transport());
-    let mut endpoint = transport::endpoint((Ipv4Addr::LOCALHOST, 0).into(), None)?;
+    let mut endpoint = transport::client((Ipv4Addr::LOCALHOST, 0).into(), Heard::default())?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

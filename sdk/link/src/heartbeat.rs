@@ -25,8 +25,15 @@ pub(crate) enum Beat {
     Answered(HeartbeatReply),
 }
 
+/// What an agent's heart-beats say.
+pub(crate) struct Says {
+    pub(crate) load: watch::Receiver<Load>,
+    pub(crate) steady: Clock,
+    pub(crate) clock: Clock,
+}
+
 /// The agent's end: sends heart-beats, watches their answers.
-pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, RecvStream), load: watch::Receiver<Load>, clock: Clock) {
+pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, RecvStream), says: Says) {
     let mut every = shared.heartbeat_every.subscribe();
     let mut pulse = Pulse::new(*every.borrow_and_update(), Instant::now());
     let mut ticks = interval(*every.borrow());
@@ -37,7 +44,12 @@ pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, Rec
         tokio::select! {
             _ = ticks.tick() => {
                 n += 1;
-                let beat = Heartbeat { n, sent_at: clock.now(), load: *load.borrow() };
+                let beat = Heartbeat {
+                    n,
+                    sent_at: says.steady.now(),
+                    clock: says.clock.now(),
+                    load: *says.load.borrow(),
+                };
                 if frames::write_frame(&mut send, &ToCloud::Heartbeat(beat)).await.is_err() {
                     return;
                 }
@@ -86,7 +98,7 @@ fn read<T: serde::de::DeserializeOwned>(frame: Result<Option<Bytes>, Error>) -> 
 
 fn beat(shared: &Shared, pulse: &mut Pulse, beat: Beat) {
     if pulse.beat(Instant::now()) {
-        tracing::info!(who = ?shared.peer, "heart-beats are back");
+        tracing::debug!(who = ?shared.peer, "heart-beats are back");
     }
     shared.signals.send_modify(|s| {
         s.beats = s.beats.wrapping_add(1);
@@ -98,7 +110,7 @@ fn beat(shared: &Shared, pulse: &mut Pulse, beat: Beat) {
 fn suspect(shared: &Shared, pulse: &mut Pulse) {
     match pulse.timeout(Instant::now()) {
         Some(Silence::Suspect) => {
-            tracing::info!(who = ?shared.peer, "three heart-beats are missing");
+            tracing::debug!(who = ?shared.peer, "three heart-beats are missing");
             shared.signals.send_modify(|s| s.suspect = true);
         }
         // The connection may linger: whoever comes back opens another one, and says on it what it has.

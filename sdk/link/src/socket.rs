@@ -1,4 +1,5 @@
-//! A UDP socket that tells of datagrams that are not for it. QUIC drops them without a word.
+//! UDP sockets: of a server, which tells of datagrams that are not for it (QUIC drops them without a word), and of a
+//! client, which counts what comes back.
 
 use crate::throttle::Throttle;
 use parking_lot::Mutex;
@@ -10,8 +11,65 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
+
+/// Counts what comes in: the first word of a peer, whatever it says, shows that there is a way to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    /// Datagrams so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub(crate) struct CountingSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    heard: Heard,
+}
+
+impl CountingSocket {
+    pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, heard: Heard) -> Arc<Self> {
+        Arc::new(Self { inner, heard })
+    }
+}
+
+impl AsyncUdpSocket for CountingSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+        let received = ready!(self.inner.poll_recv(cx, bufs, meta))?;
+        self.heard.0.fetch_add(received as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(received))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
 
 /// The QUIC version that is spoken here.
 const QUIC_V1: u32 = 1;

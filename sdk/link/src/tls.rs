@@ -93,7 +93,7 @@ pub(crate) fn server_config(
 
 /// Accepts agents' certificates of the control plane's CA.
 ///
-/// Which protocol a client asks for is not known here, so an expired certificate passes: the acceptor refuses it after
+/// Which protocol a client asks for is not known here, so a certificate that is not valid at this time passes: the acceptor refuses it after
 /// the handshake on every protocol but the one that renews it. A revoked one is refused here on all of them.
 struct AgentVerifier {
     chains: Arc<dyn ClientCertVerifier>,
@@ -122,10 +122,14 @@ impl ClientCertVerifier for AgentVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
-        // The last moment at which it was valid, if that is over. A certificate that is no agent's is looked at as it is.
+        // The nearest moment at which it was or will be valid: the clock here may have been set. A certificate that is no
+        // agent's is looked at as it is.
         let credential = Credential::read(end_entity);
         let at = match &credential {
-            Ok(credential) => now.min(unix_time(credential.validity.not_after)),
+            Ok(credential) => {
+                let validity = credential.validity;
+                now.max(unix_time(validity.not_before)).min(unix_time(validity.not_after))
+            }
             Err(_) => now,
         };
         let verified = self.chains.verify_client_cert(end_entity, intermediates, at)?;
@@ -224,6 +228,11 @@ impl ServerCertVerifier for CloudVerifier {
             .find(|der| Digest::of(der) == self.ca)
             .ok_or(CertificateError::UnknownIssuer)?;
         let leaf = ParsedCertificate::try_from(end_entity)?;
+        // That the CA made it proves that it is not earlier than that, whatever this device's clock says.
+        let now = match crate::certificate::validity_of(end_entity) {
+            Ok(validity) => now.max(unix_time(validity.not_before)),
+            Err(_) => return Err(CertificateError::BadEncoding.into()),
+        };
         let algorithms = self.provider.signature_verification_algorithms.all;
         rustls::client::verify_server_cert_signed_by_trust_anchor(&leaf, &roots_of(ca)?, &[], now, algorithms)?;
         rustls::client::verify_server_name(&leaf, server_name)?;

@@ -1,7 +1,7 @@
 //! How the QUIC transport is set up, the same on both sides.
 
 use crate::Error;
-use crate::socket::WatchedSocket;
+use crate::socket::{CountingSocket, Heard, WatchedSocket};
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use quinn_proto::crypto::{CryptoError, HmacKey};
@@ -53,7 +53,7 @@ impl Seed {
         Self(secret)
     }
 
-    fn random() -> Result<Self, Error> {
+    pub(crate) fn random() -> Result<Self, Error> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Error::Crypto(e.to_string()))?;
         Ok(Self(seed))
@@ -90,13 +90,36 @@ impl HmacKey for ResetKey {
     }
 }
 
-/// An endpoint whose connections end with it.
-pub(crate) fn endpoint(bind: SocketAddr, server: Option<quinn::ServerConfig>) -> Result<quinn::Endpoint, Error> {
-    endpoint_with(bind, server, &Seed::random()?)
+/// An endpoint of a client. Its connections end with it.
+pub(crate) fn client(bind: SocketAddr, heard: Heard) -> Result<quinn::Endpoint, Error> {
+    endpoint(bind, None, &Seed::random()?, |socket| CountingSocket::new(socket, heard))
 }
 
-/// An endpoint; that of a server has a socket that tells of datagrams that are not for it.
-pub(crate) fn endpoint_with(bind: SocketAddr, server: Option<quinn::ServerConfig>, seed: &Seed) -> Result<quinn::Endpoint, Error> {
+/// An endpoint of a server, with a socket that tells of datagrams that are not for it.
+pub(crate) fn server(bind: SocketAddr, config: quinn::ServerConfig, seed: &Seed) -> Result<quinn::Endpoint, Error> {
+    let key = seed.id_key();
+    endpoint(bind, Some(config), seed, |socket| WatchedSocket::new(socket, key))
+}
+
+/// A new socket for a client's endpoint.
+pub(crate) fn rebind(endpoint: &quinn::Endpoint, bind: SocketAddr, heard: Heard) -> Result<(), Error> {
+    let moved = || {
+        let runtime = quinn::default_runtime().ok_or_else(|| std::io::Error::other("no async runtime"))?;
+        let socket = runtime.wrap_udp_socket(udp_socket(bind)?)?;
+        endpoint.rebind_abstract(CountingSocket::new(socket, heard))
+    };
+    moved().map_err(|source| Error::Address {
+        address: bind.to_string(),
+        source,
+    })
+}
+
+fn endpoint<S: quinn::AsyncUdpSocket>(
+    bind: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+    seed: &Seed,
+    wrap: impl FnOnce(Arc<dyn quinn::AsyncUdpSocket>) -> Arc<S>,
+) -> Result<quinn::Endpoint, Error> {
     let address_error = |source| Error::Address {
         address: bind.to_string(),
         source,
@@ -110,13 +133,11 @@ pub(crate) fn endpoint_with(bind: SocketAddr, server: Option<quinn::ServerConfig
         // So that a datagram without the fixed bit is surely none of QUIC.
         .grease_quic_bit(false);
     let runtime = quinn::default_runtime().ok_or_else(|| Error::Crypto("no async runtime".into()))?;
-    let is_server = server.is_some();
-    let socket = runtime.wrap_udp_socket(socket).map_err(address_error)?;
-    let socket: Arc<dyn quinn::AsyncUdpSocket> = if is_server { WatchedSocket::new(socket, key) } else { socket };
+    let socket = wrap(runtime.wrap_udp_socket(socket).map_err(address_error)?);
     quinn::Endpoint::new_with_abstract_socket(config, server, socket, runtime).map_err(address_error)
 }
 
-pub(crate) fn udp_socket(bind: SocketAddr) -> std::io::Result<UdpSocket> {
+fn udp_socket(bind: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = UdpSocket::bind(bind)?;
     // Best effort: the system may grant less.
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);

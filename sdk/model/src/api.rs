@@ -364,6 +364,10 @@ pub struct AgentView {
     pub last_seen: Option<Timestamp>,
     pub joined_at: Timestamp,
     pub certificate_expires_at: Timestamp,
+    /// By how much its clock is ahead of the control plane's, in milliseconds, as its last heart-beat said. None until
+    /// it has connected since the control plane's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_millis: Option<i64>,
     /// Fragments that it owns now.
     pub fragments: u32,
 }

@@ -19,6 +19,17 @@ impl Timestamp {
         Millis(self.0.saturating_sub(earlier.0) / 1_000)
     }
 
+    /// Milliseconds from `other` to this instant; negative if `other` is later.
+    #[must_use]
+    pub fn millis_after(self, other: Self) -> i64 {
+        let millis = |micros: u64| i64::try_from(micros / 1_000).unwrap_or(i64::MAX);
+        if self >= other {
+            millis(self.0 - other.0)
+        } else {
+            -millis(other.0 - self.0)
+        }
+    }
+
     /// Whole milliseconds since 1970.
     #[must_use]
     pub fn as_millis(self) -> u64 {

@@ -79,6 +79,7 @@ mod tests {
     fn a_message_reads_back() {
         let message = ToCloud::Heartbeat(Heartbeat {
             n: 7,
+            clock: Timestamp(0),
             sent_at: Timestamp(9),
             load: Load::default(),
         });

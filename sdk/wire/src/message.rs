@@ -113,6 +113,7 @@ pub struct Hello {
     /// Numbers of earlier starts that the control plane may have taken last, by the agent's disk: the one that is known to
     /// be taken, and those of which that is not known; [`Hello::BEFORE_LIMIT`] at most.
     pub before: Vec<u64>,
+    /// The device's time of day.
     pub clock: Timestamp,
 }
 
@@ -125,14 +126,17 @@ pub struct Welcome {
     /// How the control plane knows this agent.
     pub agent: AgentId,
     pub heartbeat_every: Millis,
+    /// The control plane's time of day.
     pub clock: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     pub n: u64,
-    /// The agent's clock; comes back in the reply, so that a lease runs from the send.
+    /// The agent's steady clock; comes back in the reply, so that a lease runs from the send.
     pub sent_at: Timestamp,
+    /// The device's time of day, from which its skew is seen.
+    pub clock: Timestamp,
     pub load: Load,
 }
 

@@ -97,6 +97,14 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// All that it has said so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
 /// `eyot-agent join`, whatever comes of it.
 ///
 /// # Errors

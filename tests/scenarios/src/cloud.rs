@@ -22,6 +22,7 @@ pub struct Cloud {
     log: PathBuf,
     http: SocketAddr,
     quic: SocketAddr,
+    more: Vec<String>,
     process: Option<Process>,
     client: Client,
 }
@@ -32,9 +33,17 @@ impl Cloud {
     /// # Errors
     /// When it does not come up.
     pub async fn start(stage: &Stage, name: &str) -> Result<Self> {
+        Self::start_with(stage, name, &[]).await
+    }
+
+    /// As [`Cloud::start`], with more arguments of `serve`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_with(stage: &Stage, name: &str, more: &[&str]) -> Result<Self> {
         let mut last = anyhow::anyhow!("no port was tried");
         for _ in 0..PORT_TRIES {
-            match Self::try_start(stage, name).await {
+            match Self::try_start(stage, name, more).await {
                 Ok(cloud) => return Ok(cloud),
                 Err(error) => last = error,
             }
@@ -42,7 +51,7 @@ impl Cloud {
         Err(last)
     }
 
-    async fn try_start(stage: &Stage, name: &str) -> Result<Self> {
+    async fn try_start(stage: &Stage, name: &str, more: &[&str]) -> Result<Self> {
         // Held only until the end of this block: they were free a moment ago.
         let (http, quic) = {
             let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
@@ -54,6 +63,7 @@ impl Cloud {
             log: stage.path(&format!("{name}.log")),
             http,
             quic,
+            more: more.iter().map(|argument| (*argument).to_owned()).collect(),
             process: None,
             client: Client::new(&Options::local())?,
         };
@@ -71,7 +81,10 @@ impl Cloud {
         serve.args(["serve", "--data"]).arg(&self.data);
         serve.args(["--listen-http", &self.http.to_string(), "--listen-quic", &self.quic.to_string()]);
         serve.args(["--public-address", &self.quic.to_string(), "--http-name", "127.0.0.1"]);
-        serve.args(["--heartbeat", "500ms"]);
+        if !self.more.iter().any(|argument| argument == "--heartbeat") {
+            serve.args(["--heartbeat", "500ms"]);
+        }
+        serve.args(&self.more);
         let mut process = Process::start(serve, &self.log)?;
         let answers = async || {
             if process.must_live().is_err() {
@@ -122,6 +135,12 @@ impl Cloud {
     /// When it has ended.
     pub fn must_live(&mut self) -> Result<()> {
         self.process.as_mut().context("it was not started")?.must_live()
+    }
+
+    /// # Errors
+    /// When it was not started.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it was not started")?.pid())
     }
 
     /// `kill -9`

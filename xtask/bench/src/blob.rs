@@ -85,6 +85,7 @@ impl Cloud {
         let options = DialerOptions {
             addresses: vec![self.server.local_addr()?.to_string()],
             load: watch::channel(Load::default()).1,
+            steady: Clock::system(),
             clock: Clock::system(),
         };
         let mut dialer = Dialer::new(Identity::new(key, chain)?, options)?;

@@ -4,7 +4,8 @@ use crate::access::Access;
 use crate::board::Board;
 use crate::fleet::Fleet;
 use crate::store::{Change, Error, Guard, Store};
-use eyot_model::{AgentId, Digest, Inputs, RunId, State, Workflow};
+use eyot_coordinator::Readable;
+use eyot_model::{AgentId, Digest, FragmentId, Path, RunId, State, TaskIx};
 use eyot_wire::ToAgent;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,19 +33,23 @@ pub(super) enum Effect {
         counts: BTreeMap<State, u32>,
     },
     Ended(RunId),
-    /// A run whose blobs its agents may read from now on.
-    Begin {
-        run: RunId,
-        workflow: Arc<Workflow>,
-        inputs: Arc<Inputs>,
-    },
+    /// What the owner of a fragment may read from now on.
     Assign {
         run: RunId,
-        agent: AgentId,
+        fragment: FragmentId,
+        owner: Option<(AgentId, Readable)>,
+    },
+    /// The blob of what an instance saved last.
+    Saved {
+        run: RunId,
+        path: Path,
+        state: Option<Digest>,
     },
     Result {
         run: RunId,
+        task: TaskIx,
         blobs: Vec<Digest>,
+        from: Option<AgentId>,
     },
     /// How many unfinished fragments each agent owns.
     Owned(HashMap<AgentId, u32>),
@@ -138,9 +143,9 @@ impl Carrier {
                 self.board.ended(run);
                 self.access.end(run);
             }
-            Effect::Begin { run, workflow, inputs } => self.access.begin(run, &workflow, &inputs),
-            Effect::Assign { run, agent } => self.access.assign(run, agent),
-            Effect::Result { run, blobs } => self.access.result(run, blobs),
+            Effect::Assign { run, fragment, owner } => self.access.assign(run, fragment, owner),
+            Effect::Saved { run, path, state } => self.access.saved(run, path, state),
+            Effect::Result { run, task, blobs, from } => self.access.result(run, task, blobs, from),
             Effect::Owned(owned) => self.board.set_owned(owned),
         }
     }

@@ -132,6 +132,18 @@ pub(crate) enum Input {
     Stop,
 }
 
+impl Input {
+    /// The agent whose word this is.
+    fn said_by(&self) -> Option<AgentId> {
+        match self {
+            Self::Inventory { agent, .. } | Self::Accepted { agent, .. } | Self::Refused { agent, .. } | Self::Report { agent, .. } => {
+                Some(*agent)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A run that was accepted and is to begin.
 pub(crate) struct Submit {
     pub(crate) submission: Submission,
@@ -262,7 +274,12 @@ impl Conductor {
                     self.replan_at = None;
                     self.coordinator.fleet_changed();
                 }
-                _ = learnt.tick() => self.store_learnt(),
+                _ = learnt.tick() => {
+                    self.store_learnt();
+                    if self.coordinator.entries().next().is_none() && self.coordinator.poll_timeout().is_none() {
+                        clock::follow();
+                    }
+                }
             }
             let mut step = Step::default();
             for input in batch.drain(..) {
@@ -276,6 +293,11 @@ impl Conductor {
 
     fn handle(&mut self, input: Input, step: &mut Step) {
         let now = clock::now();
+        // It may have waited here while the agent was revoked.
+        if let Some(agent) = input.said_by().filter(|agent| !self.options.fleet.is_welcome(*agent)) {
+            tracing::warn!(%agent, "refused a message: the agent was revoked or removed");
+            return;
+        }
         match input {
             Input::Submit(submit) => self.submit(*submit, step),
             Input::Cancel { run, by, answer } => {
@@ -381,7 +403,6 @@ impl Conductor {
         }
         let live = Live::new(&submission);
         let new = live.record(&submission);
-        let (workflow, inputs) = (Arc::clone(&submission.workflow), Arc::clone(&submission.inputs));
         if let Err(error) = self.coordinator.submit(submission, clock::now()) {
             let _ = answer.send(Err(error));
             return;
@@ -392,7 +413,6 @@ impl Conductor {
         self.live.insert(run, live);
         step.changes.extend(changes);
         step.changes.push(Change::NewRun(Box::new(new)));
-        step.effects.push(Effect::Begin { run, workflow, inputs });
         self.translate(step);
         step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(run)))));
     }

@@ -5,6 +5,7 @@ use super::carrier::{Effect, Step};
 use super::steps::push_entry;
 use crate::clock;
 use crate::store::{Change, Entry, FragmentRow};
+use eyot_coordinator::Readable;
 use eyot_model::{AgentId, Digest, Epoch, Event, FragmentId, LinkState, RunId, TaskIx};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,15 @@ impl Conductor {
         let tasks: Vec<TaskIx> = owner.map_or_else(known, |(_, tasks)| tasks);
         live.owner.extend(tasks.iter().map(|task| (*task, fragment)));
         let record = encode_tasks(&tasks);
+        let readable = |agent| {
+            let entry = self.coordinator.entry(run)?;
+            Some((agent, Readable::of(entry.run.graph(), &entry.inputs, &tasks)))
+        };
+        step.effects.push(Effect::Assign {
+            run,
+            fragment,
+            owner: agent.and_then(readable),
+        });
         if let Some(agent) = agent {
             let entry = Entry::Assigned {
                 fragment,
@@ -48,7 +58,6 @@ impl Conductor {
                 at,
             };
             push_entry(live, run, entry, step);
-            step.effects.push(Effect::Assign { run, agent });
         }
         step.changes.push(Change::PutFragment(Box::new(FragmentRow {
             run,

@@ -5,7 +5,7 @@ use super::live::Live;
 use super::owners::decode_tasks;
 use crate::clock;
 use crate::store::{Entry, Error};
-use eyot_coordinator::{Stored, StoredFragment, Submission};
+use eyot_coordinator::{Readable, Stored, StoredFragment, Submission};
 use eyot_model::{AgentId, Epoch, FragmentId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,6 @@ impl Conductor {
                 created_at: record.created_at,
             };
             let access = &self.options.access;
-            access.begin(run, &submission.workflow, &submission.inputs);
             let mut live = Live::new(&submission);
             live.state = record.state;
             live.waiting_for = record.waiting_for;
@@ -49,7 +48,9 @@ impl Conductor {
                     match entry {
                         Entry::Event { event, .. } => {
                             live.count(&event);
-                            access.result(run, crate::access::results(&event));
+                            if let Some((task, blobs)) = crate::access::results(&event) {
+                                access.result(run, task, blobs, None);
+                            }
                             events.push(event);
                         }
                         Entry::Assigned {
@@ -62,9 +63,6 @@ impl Conductor {
             let mut fragments = Vec::new();
             for row in store.fragments(run).await? {
                 let tasks = decode_tasks(&row.record);
-                if let Some(agent) = row.agent {
-                    access.assign(run, agent);
-                }
                 live.fragments.insert(row.fragment, (row.agent, row.epoch));
                 live.owner.extend(tasks.iter().map(|task| (*task, row.fragment)));
                 fragments.push(StoredFragment {
@@ -75,9 +73,12 @@ impl Conductor {
                     former: former.remove(&row.fragment).unwrap_or_default(),
                 });
             }
+            let owners = fragments.clone();
             let plan = store.run_plan(run).await?;
             let saved = store.saved_states(run).await?;
-            access.result(run, saved.iter().filter_map(|state| Some(state.blob()?.digest)).collect());
+            for state in &saved {
+                access.saved(run, state.path, state.blob().map(|blob| blob.digest));
+            }
             let recount = live.recount;
             self.live.insert(run, live);
             if let Err(error) = self.coordinator.restore(
@@ -93,6 +94,7 @@ impl Conductor {
                 // It ran under the version that stored it. It stays as it is, for that version or an operator.
                 tracing::error!(%run, error = %crate::chain(&error), "an unfinished run cannot be taken up");
                 self.live.remove(&run);
+                self.options.access.end(run);
                 continue;
             }
             if let (Some(live), Some(entry)) = (self.live.get_mut(&run), self.coordinator.entry(run)) {
@@ -100,6 +102,10 @@ impl Conductor {
                     live.recount(&entry.run);
                 }
                 self.options.board.news(run, live.counts());
+                for stored in owners {
+                    let readable = |agent| (agent, Readable::of(entry.run.graph(), &entry.inputs, &stored.tasks));
+                    self.options.access.assign(run, stored.fragment, stored.agent.map(readable));
+                }
             }
             count += 1;
         }

@@ -64,13 +64,17 @@ impl Conductor {
                 self.set_state(run, state.unwrap_or(RunState::Running), why, step);
             }
             Wanted::Saved { run, state } => {
-                let blobs: Vec<_> = state.blob().map(|blob| blob.digest).into_iter().collect();
-                if !blobs.is_empty() {
-                    step.effects.push(Effect::Result { run, blobs });
-                }
+                step.effects.push(Effect::Saved {
+                    run,
+                    path: state.path,
+                    state: state.blob().map(|blob| blob.digest),
+                });
                 step.changes.push(Change::PutSaved { run, state });
             }
-            Wanted::Unsaved { run, path } => step.changes.push(Change::DropSaved { run, path }),
+            Wanted::Unsaved { run, path } => {
+                step.effects.push(Effect::Saved { run, path, state: None });
+                step.changes.push(Change::DropSaved { run, path });
+            }
             Wanted::Heard { agent, through } => step.changes.push(Change::SetCommitted { agent, through }),
             Wanted::Ended { run, outcome } => self.ended(run, outcome, step),
         }
@@ -92,9 +96,13 @@ impl Conductor {
             }
             self.options.planning.learn(&live.workflow, &event, agent);
         }
-        let blobs = crate::access::results(&event);
-        if !blobs.is_empty() {
-            step.effects.push(Effect::Result { run, blobs });
+        if let Some((task, blobs)) = crate::access::results(&event) {
+            step.effects.push(Effect::Result {
+                run,
+                task,
+                blobs,
+                from: agent,
+            });
         }
         let cancels = matches!(event, Event::CancelRequested { .. });
         push_entry(live, run, Entry::Event { event, agent }, step);

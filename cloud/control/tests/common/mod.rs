@@ -149,6 +149,8 @@ pub struct Agent {
     pub identity: Arc<Identity>,
     pub addresses: Vec<String>,
     pub position: Position,
+    /// What the device takes for the time of day.
+    pub clock: Clock,
     /// A dialer closes its links when it is dropped.
     dialers: std::sync::Mutex<Vec<Dialer>>,
 }
@@ -160,6 +162,7 @@ impl Agent {
             identity,
             addresses: token.addresses.clone(),
             position: Position { generation: 7, n: 0 },
+            clock: Clock::system(),
             dialers: std::sync::Mutex::default(),
         })
     }
@@ -169,7 +172,8 @@ impl Agent {
         let options = DialerOptions {
             addresses: self.addresses.clone(),
             load,
-            clock: Clock::system(),
+            steady: Clock::system(),
+            clock: self.clock.clone(),
         };
         let mut dialer = Dialer::new(Arc::clone(&self.identity), options)?;
         let live = dialer.dial_once().await;
@@ -182,7 +186,7 @@ impl Agent {
             profile: self.profile(),
             incarnation: 1,
             before: Vec::new(),
-            clock: Clock::system().now(),
+            clock: self.clock.now(),
         }))
     }
 

@@ -142,7 +142,7 @@ async fn join(
         None => host_name().context("this device has no host name; give --name")?,
     };
     let key = AgentKey::open_or_create(&data)?;
-    let identity = eyot_link::join(&token, &name, key, eyot_link::Clock::system())
+    let identity = eyot_link::join(&token, &name, key, link_clock(&Clock::open(&data), Clock::wall))
         .await
         .map_err(explain)?;
     identity.save(&data)?;
@@ -211,7 +211,7 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, workers: usize) -> anyhow::Result<()> {
-    let clock = Clock::start();
+    let clock = Clock::open(data);
     let capacity = device::capacity(data);
     let generation = getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
     let blobs = Arc::new(Store::open(data.join("blobs"))?);
@@ -231,7 +231,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
         models: Arc::new(eyot_infer::Runtime::new(512 << 20)),
         capacity,
         workers,
-        clock,
+        clock: clock.clone(),
     };
     let storage = Storage::open(data, capacity, &limits, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
@@ -257,7 +257,8 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
                 DialerOptions {
                     addresses: config.addresses.clone(),
                     load: load_seen,
-                    clock: eyot_link::Clock::system(),
+                    steady: link_clock(&clock, Clock::now),
+                    clock: link_clock(&clock, Clock::wall),
                 },
             )?;
             let context = LinkContext {
@@ -268,13 +269,10 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
                 incarnation: Incarnation::open(data, getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?),
                 load,
             };
-            Some(tokio::spawn(async move {
-                if let Err(error) = keep(context, dialer, outbound, stopped).await {
-                    tracing::error!(error = %error, advice = error.advice(), "the control plane does not take this agent back; its work goes on here");
-                }
-            }))
+            Some(tokio::spawn(keep(context, dialer, outbound, stopped)))
         }
     };
+    tokio::spawn(keep_clock(Arc::clone(&runtime), clock.clone()));
     wait_for_signal().await?;
     tracing::info!("stopping");
     let _ = stop.send(true);
@@ -285,7 +283,24 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     }
     let stopping = Arc::clone(&runtime);
     tokio::task::spawn_blocking(move || stopping.stop()).await?;
-    Ok(())
+    clock.save().context("cannot write the time down")
+}
+
+fn link_clock(clock: &Clock, time: fn(&Clock) -> eyot_model::Timestamp) -> eyot_link::Clock {
+    let clock = clock.clone();
+    eyot_link::Clock::new(move || time(&clock))
+}
+
+/// Writes the time down now and then, and follows the system's clock while nothing waits.
+async fn keep_clock(runtime: Arc<Runtime>, clock: Clock) {
+    let mut keeper = eyot_clock::Keeper::new(clock);
+    let mut ticks = tokio::time::interval(eyot_clock::Keeper::EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        runtime.follow_clock();
+        tokio::task::block_in_place(|| keeper.tick());
+    }
 }
 
 /// Writes each renewed certificate down, so that a restart does not begin with one that ran out.
@@ -342,6 +357,16 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
     println!("link      {}", status.link);
     println!("attempts  {} running, {} queued", status.running, status.queued);
     print_disk(&status);
+    if let Some(skew) = status
+        .clock_skew_millis
+        .filter(|skew| skew.unsigned_abs() > eyot_clock::SKEW_LIMIT.0)
+    {
+        let direction = if skew > 0 { "ahead of" } else { "behind" };
+        println!(
+            "clock     {} {direction} the control plane's",
+            eyot_model::Millis(skew.unsigned_abs())
+        );
+    }
     for run in status.runs {
         println!(
             "run       {} {} {}",

@@ -19,13 +19,14 @@ pub use self::storage::{OpenError, Storage};
 use self::core::{Core, Effects};
 use self::queue::ReadyQueue;
 use self::room::Room;
-use crate::clock::Clock;
+use crate::cloud_time::CloudTime;
 use crate::config::DiskLimits;
 use crate::logs::Logs;
 use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
+use eyot_clock::{Clock, Rest};
 use eyot_link::AgentLink;
-use eyot_model::{AttemptId, Capacity, Outcome, Position, RunId, RunOutcome, Timestamp, Usage};
+use eyot_model::{AttemptId, Capacity, Millis, Outcome, Position, RunId, RunOutcome, Timestamp, Usage};
 use eyot_node::{Node, Start};
 use eyot_wasm_host::{CancelToken, Host};
 use parking_lot::Mutex;
@@ -33,10 +34,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// How long attempts may take to finish when the agent stops.
-const FINISH: std::time::Duration = std::time::Duration::from_secs(10);
+const FINISH: Duration = Duration::from_secs(10);
+/// Longest sleep while a timer runs.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// What the runtime is made of.
 pub struct Parts {
@@ -67,6 +71,7 @@ pub struct Runtime {
     pub(crate) clock: Clock,
     journal: Journal,
     link: watch::Sender<Option<AgentLink>>,
+    cloud_time: Mutex<Option<CloudTime>>,
     timer: Notify,
     finished: Mutex<HashMap<RunId, oneshot::Sender<RunOutcome>>>,
     stopping: AtomicBool,
@@ -96,6 +101,7 @@ impl Runtime {
             clock: parts.clock,
             journal: service.handle(),
             link: watch::Sender::new(None),
+            cloud_time: Mutex::default(),
             timer: Notify::new(),
             finished: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -212,10 +218,11 @@ impl Runtime {
             let stuck = self.core.lock().is_stuck();
             let now = self.clock.now();
             let wait = match next {
-                Some(at) => at.since(now).as_duration() + std::time::Duration::from_millis(1),
-                None => std::time::Duration::from_secs(3_600),
+                // This sleep does not count suspend, and the timer does: look again soon after.
+                Some(at) => (at.since(now).as_duration() + Duration::from_millis(1)).min(LONGEST_SLEEP),
+                None => Duration::from_secs(3_600),
             };
-            let wait = if stuck { wait.min(std::time::Duration::from_secs(1)) } else { wait };
+            let wait = if stuck { wait.min(Duration::from_secs(1)) } else { wait };
             tokio::select! {
                 () = tokio::time::sleep(wait) => self.turn(|node, now| node.handle_timeout(now)),
                 () = self.timer.notified() => {}
@@ -249,6 +256,31 @@ impl Runtime {
         self.link.borrow().is_some()
     }
 
+    /// What the control plane's clock says, for as long as this process has heard it.
+    pub(crate) fn set_cloud_time(&self, time: CloudTime) {
+        *self.cloud_time.lock() = Some(time);
+    }
+
+    /// By how much this device's clock is ahead of the control plane's, in milliseconds, if that is known.
+    #[must_use]
+    pub fn skew_millis(&self) -> Option<i64> {
+        self.cloud_time.lock().map(|cloud| cloud.skew_millis(&self.clock))
+    }
+
+    /// Follows the system's clock if it was set and nothing waits here.
+    pub fn follow_clock(&self) {
+        let witness = self.cloud_time.lock().map(|cloud| cloud.now(&self.clock));
+        let core = self.core.lock();
+        if core.node.runs().next().is_none() && core.node.poll_timeout().is_none() {
+            self.clock.rebase(Rest {
+                witness,
+                // The control plane has times of heart-beats while there is a link.
+                may_go_back: !self.is_linked(),
+                most: Millis(u64::MAX),
+            });
+        }
+    }
+
     pub(crate) fn set_link(&self, link: Option<AgentLink>) {
         self.link.send_replace(link);
     }
@@ -265,7 +297,7 @@ impl Runtime {
         self.turn(Node::shut_down);
         let patience = std::time::Instant::now() + FINISH;
         while self.look(Node::is_at_work) && std::time::Instant::now() < patience {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         self.stopping.store(true, Ordering::Relaxed);
         self.ready.close();

@@ -1,9 +1,9 @@
 //! Opening what the agent has on disk, and building the node from it.
 
 use super::checkpoint::{NodeFold, TREE};
-use crate::clock::Clock;
 use crate::config::DiskLimits;
 use eyot_checkpoint::{Checkpoint, Config as JournalConfig, News, OsDisk, Service, SledSource, StoreView, Timing};
+use eyot_clock::Clock;
 use eyot_model::Capacity;
 use eyot_node::{Config, Fold, Node, Record, Recovered};
 use std::path::Path;

@@ -7,6 +7,7 @@ use crate::human;
 use crate::output::Output;
 use crate::paint::Paint;
 use crate::table::{Align, Table, cell};
+use eyot_model::Millis;
 use eyot_model::api::{AgentView, Invitation, InviteRequest};
 use eyot_model::{DiskState, LinkState};
 use jiff::tz::TimeZone;
@@ -93,6 +94,18 @@ fn disk(state: DiskState) -> &'static str {
     }
 }
 
+/// Clocks that differ by more are worth a word.
+const SKEW_LIMIT_MILLIS: u64 = 30_000;
+
+/// How an agent's clock differs from the control plane's, if it is worth a word.
+fn clock(agent: &AgentView) -> Option<String> {
+    let skew = agent.clock_skew_millis.filter(|skew| skew.unsigned_abs() > SKEW_LIMIT_MILLIS)?;
+    let direction = if skew > 0 { "ahead" } else { "behind" };
+    // Milliseconds of a skew this long are noise.
+    let seconds = Millis::from_secs(skew.unsigned_abs() / 1_000);
+    Some(format!("clock {seconds} {direction}"))
+}
+
 fn labels(agent: &AgentView) -> String {
     let labels: Vec<String> = agent.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     labels.join(",")
@@ -112,7 +125,10 @@ fn list(agents: &[AgentView], paint: Paint) -> String {
     for agent in agents {
         table.row(vec![
             cell(&agent.name, 40),
-            paint.state(state(agent)),
+            match clock(agent) {
+                Some(clock) => format!("{}, {clock}", paint.state(state(agent))),
+                None => paint.state(state(agent)),
+            },
             cell(&labels(agent), 40),
             agent.load.running.to_string(),
             human::cores(agent.capacity.cpu_millis),
@@ -133,6 +149,9 @@ fn one(agent: &AgentView, paint: Paint) -> String {
     add("name", paint.bold(&cell(&agent.name, 80)));
     add("id", agent.id.to_string());
     add("state", paint.state(state(agent)));
+    if let Some(clock) = clock(agent) {
+        add("clock", format!("{clock} of the control plane's: set it on the device"));
+    }
     if let Some(site) = &agent.site {
         add("site", cell(site, 80));
     }

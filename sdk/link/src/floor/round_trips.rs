@@ -1,7 +1,9 @@
 //! What a question and its answer cost: small streams there and back over one connection with mutual TLS.
 
 use crate::server::{Admission, Authority, Enrolment, Future, Standing};
+use crate::socket::Heard;
 use crate::tls::{self, ServerChain};
+use crate::transport::Seed;
 use crate::{AgentKey, CLOUD_NAME, Ca, Clock, Error, Identity, Serial, SigningRequest, frames, transport};
 use eyot_model::{AgentId, Millis};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -39,7 +41,7 @@ impl RoundTrips {
             .map_err(|e| Error::Crypto(e.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(transport::transport());
-        let here = transport::endpoint((Ipv4Addr::LOCALHOST, 0).into(), None)?;
+        let here = transport::client((Ipv4Addr::LOCALHOST, 0).into(), Heard::default())?;
         let connecting = here
             .connect_with(config, addr, CLOUD_NAME)
             .map_err(|e| Error::Connection(e.to_string()))?;
@@ -94,7 +96,7 @@ fn answering_endpoint(ca: &Ca, clock: &Clock) -> Result<Endpoint, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|e| Error::Crypto(e.to_string()))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(transport::transport());
-    transport::endpoint((Ipv4Addr::LOCALHOST, 0).into(), Some(config))
+    transport::server((Ipv4Addr::LOCALHOST, 0).into(), config, &Seed::random()?)
 }
 
 fn identity(ca: &Ca, clock: &Clock) -> Result<Arc<Identity>, Error> {

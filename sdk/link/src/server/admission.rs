@@ -101,6 +101,11 @@ impl Acceptor {
         let handshake = async { incoming.accept()?.await };
         let connection = match tokio::time::timeout(limit, handshake).await {
             Ok(Ok(connection)) => connection,
+            Ok(Err(error)) if is_let_go(&error) => {
+                // It tried several ways at the same time, and another one was quicker.
+                tracing::debug!(%peer, "a client let a handshake go");
+                return;
+            }
             Ok(Err(error)) => {
                 let reason = handshake_failure(&error);
                 tracing::warn!(%peer, reason, "refused a connection");
@@ -118,6 +123,10 @@ impl Acceptor {
             Ok(Err(refused)) => refused,
             Err(_) => Refused::new(CloseCode::Timeout, "it did not say in time what it wants"),
         };
+        if let Some(quinn::ConnectionError::ApplicationClosed(close)) = connection.close_reason() {
+            tracing::debug!(%peer, %close, "a client left before it said what it wants");
+            return;
+        }
         tracing::warn!(%peer, reason = refused.reason, "refused a connection");
         close(&connection, refused.code, &refused.reason);
     }
@@ -152,7 +161,7 @@ impl Acceptor {
                 let credential = self.credential(connection)?;
                 self.standing(&credential)?;
                 let (send, recv) = self.one_stream(connection, StreamKind::Renew).await?;
-                self.renew(peer, credential, send, recv).await.map(|_| ())?;
+                self.renew(peer, credential, send, recv).await?;
                 goodbye(connection).await;
                 Ok(())
             }
@@ -227,14 +236,14 @@ impl Acceptor {
         self.grant(&mut send, &csr, admission).await.map(|_| ())
     }
 
-    /// Serves one renewal; the end of the new certificate if there is one.
+    /// Serves one renewal. A live link of the agent lives as long as the new certificate then.
     pub(super) async fn renew(
         &self,
         peer: SocketAddr,
         credential: Credential,
         mut send: SendStream,
         mut recv: RecvStream,
-    ) -> Result<Option<Timestamp>, Refused> {
+    ) -> Result<(), Refused> {
         let request: RenewRequest = frames::read_frame(&mut recv, SMALL_FRAME)
             .await
             .map_err(|e| Refused::protocol(&e))?;
@@ -250,11 +259,13 @@ impl Acceptor {
         match decided {
             Ok((csr, admission)) => {
                 tracing::info!(agent = %credential.agent, %peer, "renewed a certificate");
-                self.grant(&mut send, &csr, admission).await.map(Some)
+                let not_after = self.grant(&mut send, &csr, admission).await?;
+                self.links.renewed(credential.agent, not_after);
+                Ok(())
             }
             Err(reason) => {
                 tracing::warn!(agent = %credential.agent, %peer, reason, "refused a renewal");
-                answer(&mut send, &EnrolReply::Denied { reason }).await.map(|()| None)
+                answer(&mut send, &EnrolReply::Denied { reason }).await
             }
         }
     }
@@ -284,6 +295,19 @@ async fn answer(send: &mut SendStream, reply: &EnrolReply) -> Result<(), Refused
 async fn goodbye(connection: &Connection) {
     let _ = tokio::time::timeout(GOODBYE, connection.closed()).await;
     close(connection, CloseCode::Done, "");
+}
+
+/// Whether the client itself gave up a handshake, without a complaint.
+fn is_let_go(error: &quinn::ConnectionError) -> bool {
+    use quinn::ConnectionError as E;
+    match error {
+        E::ApplicationClosed(_) => true,
+        E::ConnectionClosed(close) => {
+            let code = close.error_code;
+            code == quinn::TransportErrorCode::APPLICATION_ERROR || code == quinn::TransportErrorCode::NO_ERROR
+        }
+        _ => false,
+    }
 }
 
 /// Why a handshake failed, in words for the log.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod authority;
+mod rotation;
 mod session;
 
 pub use authority::{Admission, Authority, Enrolment, Future, Standing};
@@ -13,6 +14,7 @@ use admission::Acceptor;
 use eyot_model::{AgentId, Millis};
 use eyot_wire::{CloseCode, ToAgent, ToCloud};
 use quinn::crypto::rustls::QuicServerConfig;
+use rotation::Rotation;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +22,6 @@ use tokio::sync::{Mutex, mpsc};
 
 /// Links that came up and wait for [`Server::accept`].
 const ACCEPTED: usize = 256;
-/// How often the server looks at its own certificate's age.
-const ROTATION_CHECK: Duration = Duration::from_secs(600);
 /// How long a shutdown waits for the peers to hear of it.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -72,35 +72,23 @@ impl Server {
         let tls = tls::server_config(ca.certificate(), chain.clone(), authority.clone(), clock.clone())?;
         let crypto = QuicServerConfig::try_from(tls).map_err(|e| Error::Crypto(e.to_string()))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(transport::transport()).max_incoming(options.handshakes);
-        let endpoint = transport::endpoint_with(addr, Some(config), &ca.link_seed())?;
+        config
+            .transport_config(transport::transport())
+            .max_incoming(options.handshakes)
+            // An agent whose address changes keeps its link.
+            .migration(true);
+        let endpoint = transport::server(addr, config, &ca.link_seed())?;
         let (sender, accepted) = mpsc::channel(ACCEPTED);
         let acceptor = Arc::new(Acceptor::new(ca.clone(), authority, options.clone(), sender));
         tokio::spawn(acceptor.clone().run(endpoint.clone()));
-        let serving = Arc::downgrade(&acceptor);
-        tokio::spawn(async move {
-            let mut renew_at = validity.renew_at();
-            let mut ticks = tokio::time::interval(ROTATION_CHECK);
-            loop {
-                ticks.tick().await;
-                if serving.strong_count() == 0 {
-                    return;
-                }
-                if clock.now() < renew_at {
-                    continue;
-                }
-                let rotated = ca
-                    .server_certificate(&options.names, clock.now(), options.certificate_life)
-                    .and_then(|next| {
-                        renew_at = next.validity.renew_at();
-                        chain.replace(next)
-                    });
-                match rotated {
-                    Ok(()) => tracing::info!("the server certificate was renewed"),
-                    Err(error) => tracing::error!(%error, "the server certificate cannot be renewed"),
-                }
-            }
-        });
+        let rotation = Rotation {
+            ca,
+            chain,
+            present: validity,
+            options,
+            serving: Arc::downgrade(&acceptor),
+        };
+        tokio::spawn(rotation.run());
         Ok(Self {
             endpoint,
             acceptor,

@@ -18,11 +18,28 @@ const EXPIRY_CHECK: Duration = Duration::from_secs(60);
 
 /// The live links by agent.
 #[derive(Default)]
-pub(super) struct Links(Mutex<BTreeMap<AgentId, CloudLink>>);
+pub(super) struct Links(Mutex<BTreeMap<AgentId, Linked>>);
+
+struct Linked {
+    link: CloudLink,
+    /// The end of the agent's newest certificate, and so of the link.
+    valid_until: Arc<watch::Sender<Timestamp>>,
+}
 
 impl Links {
     pub(super) fn get(&self, agent: AgentId) -> Option<CloudLink> {
-        self.0.lock().get(&agent).cloned()
+        self.0.lock().get(&agent).map(|linked| linked.link.clone())
+    }
+
+    /// The agent has a newer certificate: over its link, or over a connection that does nothing else.
+    pub(super) fn renewed(&self, agent: AgentId, not_after: Timestamp) {
+        if let Some(linked) = self.0.lock().get(&agent) {
+            linked.valid_until.send_if_modified(|until| {
+                let later = not_after > *until;
+                *until = not_after.max(*until);
+                later
+            });
+        }
     }
 
     pub(super) fn agents(&self) -> Vec<AgentId> {
@@ -30,8 +47,9 @@ impl Links {
     }
 
     /// The newer link is the one that counts: the older one may be of a path that is dead already.
-    fn put(&self, agent: AgentId, link: CloudLink) {
-        if let Some(older) = self.0.lock().insert(agent, link) {
+    fn put(&self, agent: AgentId, linked: Linked) {
+        let older = self.0.lock().insert(agent, linked);
+        if let Some(Linked { link: older, .. }) = older {
             tracing::warn!(%agent, peer = %older.peer_addr(), "closed a link: the agent has a newer one");
             older.close(CloseCode::Replaced);
         }
@@ -39,7 +57,7 @@ impl Links {
 
     fn remove(&self, agent: AgentId, link: &CloudLink) {
         let mut links = self.0.lock();
-        if links.get(&agent).is_some_and(|l| Arc::ptr_eq(&l.shared, &link.shared)) {
+        if links.get(&agent).is_some_and(|l| Arc::ptr_eq(&l.link.shared, &link.shared)) {
             links.remove(&agent);
         }
     }
@@ -63,10 +81,14 @@ pub(super) async fn open(
         .await
         .map_err(|e| Refused::new(CloseCode::Protocol, e.to_string()))?;
     let valid_until = Arc::new(watch::Sender::new(credential.validity.not_after));
-    let on_renew = on_renew(acceptor.clone(), connection.clone(), credential, valid_until.clone());
+    let on_renew = on_renew(acceptor.clone(), connection.clone(), credential);
     let live = link::start::<ToAgent, ToCloud>(connection, Peer::Agent(credential.agent), control, Some(on_renew));
     tokio::spawn(heartbeat::answer(live.link.shared.clone(), beats));
-    acceptor.links.put(credential.agent, live.link.clone());
+    let linked = Linked {
+        link: live.link.clone(),
+        valid_until: valid_until.clone(),
+    };
+    acceptor.links.put(credential.agent, linked);
     tokio::spawn(watch_session(acceptor.clone(), live.link.clone(), credential.agent, valid_until));
     Ok(live)
 }
@@ -89,26 +111,14 @@ async fn first_streams(connection: &Connection) -> Result<(Stream, Stream), Erro
     }
 }
 
-fn on_renew(
-    acceptor: Arc<Acceptor>,
-    connection: Connection,
-    credential: Credential,
-    valid_until: Arc<watch::Sender<Timestamp>>,
-) -> OnRenew {
+fn on_renew(acceptor: Arc<Acceptor>, connection: Connection, credential: Credential) -> OnRenew {
     Arc::new(move |send, recv| {
-        let (acceptor, connection, valid_until) = (acceptor.clone(), connection.clone(), valid_until.clone());
+        let (acceptor, connection) = (acceptor.clone(), connection.clone());
         tokio::spawn(async move {
             let peer = connection.remote_address();
-            match acceptor.renew(peer, credential, send, recv).await {
-                // The link lives as long as the certificate that was given out over it.
-                Ok(Some(not_after)) => {
-                    valid_until.send_replace(not_after);
-                }
-                Ok(None) => {}
-                Err(refused) => {
-                    tracing::warn!(%peer, reason = refused.reason, "closed a link");
-                    close(&connection, refused.code, &refused.reason);
-                }
+            if let Err(refused) = acceptor.renew(peer, credential, send, recv).await {
+                tracing::warn!(%peer, reason = refused.reason, "closed a link");
+                close(&connection, refused.code, &refused.reason);
             }
         });
     })

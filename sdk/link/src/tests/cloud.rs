@@ -159,10 +159,16 @@ impl Cloud {
     }
 
     pub(super) fn dialer(&self, identity: Arc<Identity>) -> Dialer {
+        self.dialer_with(identity, vec![self.addr().to_string()], self.time.clock())
+    }
+
+    /// A device that has these addresses, and takes it to be this time.
+    pub(super) fn dialer_with(&self, identity: Arc<Identity>, addresses: Vec<String>, clock: Clock) -> Dialer {
         let options = DialerOptions {
-            addresses: vec![self.addr().to_string()],
+            addresses,
             load: watch::channel(Load::default()).1,
-            clock: self.time.clock(),
+            steady: self.time.clock(),
+            clock,
         };
         Dialer::new(identity, options).unwrap()
     }

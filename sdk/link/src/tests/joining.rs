@@ -1,7 +1,8 @@
 use super::cloud::{Cloud, soon};
 use super::log::warned;
-use crate::{AgentKey, Error, Identity, Kind, Secret, Standing, join};
+use crate::{AgentKey, Error, Happening, Identity, Kind, Secret, Standing, join};
 use eyot_model::{Digest, Millis};
+use eyot_wire::ToCloud;
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,4 +157,63 @@ async fn a_link_ends_with_its_certificate() {
     let (live, _there) = soon(async { tokio::join!(dialer.dial(), cloud.server.accept()) }).await;
     let reason = soon(live.unwrap().link.closed()).await;
     assert!(matches!(*reason, Error::Expired), "{reason:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_outlives_its_certificate_if_the_agent_got_a_newer_one_by_another_connection() {
+    let cloud = Cloud::start();
+    let identity = cloud.identity(Millis::from_secs(3));
+    let mut dialer = cloud.dialer(identity.clone());
+    let (live, there) = soon(async { tokio::join!(dialer.dial(), cloud.server.accept()) }).await;
+    let (live, mut there) = (live.unwrap(), there.unwrap());
+    cloud.directory.set_life(Millis::from_secs(3_600));
+    let first = identity.credential().validity.not_after;
+    soon(dialer.renew()).await.unwrap();
+    // Past the end of the certificate that the link came up with, and past the moment at which that is looked at.
+    soon(async {
+        while cloud.time.clock().now() < first.after(Millis::from_secs(1)) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    live.link.send(&ToCloud::Logs(vec![])).await.unwrap();
+    soon(async { while !matches!(there.events.next().await, Happening::Message(ToCloud::Logs(_))) {} }).await;
+    // New connections show the new certificate: with the old one they would not work.
+    let (newer, _there) = soon(async { tokio::join!(dialer.dial_once(), cloud.server.accept()) }).await;
+    newer.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_from_the_future_is_renewed_like_an_expired_one() {
+    // The control plane made it while its clock was ahead, which was set right since.
+    let cloud = Cloud::start();
+    let key = AgentKey::create().unwrap();
+    cloud.directory.set(key.agent(), Standing::Allowed);
+    let csr = crate::SigningRequest::read(&key.signing_request().unwrap()).unwrap();
+    let made = cloud.time.clock().now().after(Millis::from_secs(86_400));
+    let chain = cloud
+        .ca
+        .sign(&csr, crate::Serial::random().unwrap(), made, made.after(Millis::from_secs(3_600)))
+        .unwrap();
+    let identity = Identity::new(key, chain).unwrap();
+    let before = identity.credential().serial;
+    let mut dialer = cloud.dialer(identity.clone());
+    let (live, _there) = soon(async { tokio::join!(dialer.dial(), cloud.server.accept()) }).await;
+    live.unwrap();
+    assert_ne!(identity.credential().serial, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_whose_clock_is_behind_links_and_one_far_ahead_is_told_why_not() {
+    let cloud = Cloud::start();
+    let identity = cloud.identity(Millis::from_secs(3_600));
+    let at = |micros: u64| crate::Clock::new(move || eyot_model::Timestamp(micros));
+    let mut behind = cloud.dialer_with(identity.clone(), vec![cloud.addr().to_string()], at(0));
+    let (live, _there) = soon(async { tokio::join!(behind.dial(), cloud.server.accept()) }).await;
+    live.unwrap();
+    let years_ahead = cloud.time.clock().now().after(Millis::from_secs(10 * 365 * 86_400));
+    let mut ahead = cloud.dialer_with(identity, vec![cloud.addr().to_string()], at(years_ahead.0));
+    let error = soon(ahead.dial_once()).await.err().unwrap();
+    assert!(matches!(error, Error::CloudExpired), "{error:?}");
+    assert!(error.advice().contains("clock"));
 }

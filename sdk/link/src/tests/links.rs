@@ -253,3 +253,41 @@ async fn a_dialer_comes_back_to_a_restarted_control_plane() {
     let (here, _there) = soon(async { tokio::join!(linked.dialer.dial(), serving) }).await;
     here.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_address_is_tried_and_dead_ones_hold_up_nothing() {
+    let cloud = Cloud::start();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addresses = vec![
+        "nowhere.invalid:7341".to_owned(),
+        silent.local_addr().unwrap().to_string(),
+        cloud.addr().to_string(),
+    ];
+    let identity = cloud.identity(Millis::from_secs(3_600));
+    let mut dialer = cloud.dialer_with(identity, addresses, cloud.time.clock());
+    let (live, _there) = soon(async { tokio::join!(dialer.dial_once(), cloud.server.accept()) }).await;
+    assert_eq!(live.unwrap().link.peer_addr().port(), cloud.addr().port());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_comes_back_another_attempt_begins_soon() {
+    let cloud = Cloud::start();
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let identity = cloud.identity(Millis::from_secs(3_600));
+    let mut dialer = cloud.dialer_with(identity, vec![silent.local_addr().unwrap().to_string()], cloud.time.clock());
+    let dialling = tokio::spawn(async move { dialer.dial_once().await.map(|_| ()) });
+    // A first packet repeats its connection id; another attempt has one of its own.
+    let mut ids = std::collections::BTreeSet::new();
+    soon(async {
+        let mut packet = [0; 2_048];
+        while ids.len() < 3 {
+            let (len, _) = silent.recv_from(&mut packet).await.unwrap();
+            let id_len = usize::from(packet[5]);
+            assert!(len > 6 + id_len);
+            ids.insert(packet[6..6 + id_len].to_vec());
+        }
+    })
+    .await;
+    let ended = soon(dialling).await.unwrap();
+    assert!(matches!(ended, Err(Error::TimedOut)), "{ended:?}");
+}

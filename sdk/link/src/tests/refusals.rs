@@ -1,23 +1,29 @@
 use super::cloud::{Cloud, soon};
 use super::log::warned;
-use crate::dialer::{client_config, client_endpoint, connect};
+use crate::dialer::client_config;
+use crate::reach::{Client, Manner, reach};
 use crate::{AgentKey, Error, Happening, Identity, Options, Serial, SigningRequest, frames, tls};
 use eyot_model::Millis;
 use eyot_wire::{FRAME_LIMIT, LogRecord, StreamKind, ToCloud, alpn};
-use quinn::{Connection, Endpoint, SendStream};
+use quinn::{Connection, SendStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A client that speaks QUIC and TLS as it should, and then what the test wants.
-async fn raw(cloud: &Cloud, identity: Arc<Identity>, alpn: &[u8]) -> Result<(Endpoint, Connection), Error> {
+async fn raw(cloud: &Cloud, identity: Arc<Identity>, alpn: &[u8]) -> Result<(Client, Connection), Error> {
     let config = client_config(tls::agent_config(identity, alpn, cloud.time.clock())?)?;
-    let endpoint = client_endpoint()?;
-    let connection = connect(&endpoint, cloud.addr(), config).await?;
+    let endpoint = Client::open()?;
+    let connection = connect(&endpoint, cloud, config).await?;
     Ok((endpoint, connection))
 }
 
+async fn connect(endpoint: &Client, cloud: &Cloud, config: quinn::ClientConfig) -> Result<Connection, Error> {
+    let manner = Manner { first: 0, eager: false };
+    reach(endpoint, &[cloud.addr().to_string()], &config, manner).await
+}
+
 struct RawLink {
-    _endpoint: Endpoint,
+    _endpoint: Client,
     connection: Connection,
     control: SendStream,
     beats: SendStream,
@@ -72,8 +78,8 @@ async fn work_and_renewal_need_a_certificate() {
     for protocol in [alpn::WORK, alpn::RENEW] {
         let mut tls = tls::join_config(cloud.ca.digest(), cloud.time.clock()).unwrap();
         tls.alpn_protocols = vec![protocol.to_vec()];
-        let endpoint = client_endpoint().unwrap();
-        let connection = connect(&endpoint, cloud.addr(), client_config(tls).unwrap()).await.unwrap();
+        let endpoint = Client::open().unwrap();
+        let connection = connect(&endpoint, &cloud, client_config(tls).unwrap()).await.unwrap();
         let error = closed_by_server(&connection).await;
         assert!(matches!(error, Error::NoCertificate), "{error:?}");
     }

@@ -6,6 +6,7 @@ mod checkpoints;
 mod damage;
 mod disconnect;
 mod happy;
+mod identity;
 mod intruders;
 mod limits;
 mod mistakes;
