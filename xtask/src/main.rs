@@ -9,6 +9,7 @@ mod components;
 mod demo;
 mod deny;
 mod dist;
+mod faults;
 mod sim;
 mod storm;
 mod test;
@@ -45,6 +46,8 @@ enum Task {
     Sim(sim::Args),
     /// Let many agents come back to one control plane at once
     Storm(storm::Args),
+    /// Kill, stop, cut, delay, starve and damage the real programs, and see whether what is promised holds
+    Faults(faults::Args),
     /// Make stripped release programs, units and completions in dist/
     Dist(dist::Args),
     /// Check licences and advisories of all dependencies with cargo-deny
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args, cli.json),
         Task::Sim(args) => sim::run(&args, cli.json),
         Task::Storm(args) => storm::run(&args, cli.json),
+        Task::Faults(args) => faults::run(&args, cli.json),
         Task::Dist(args) => dist::run(&args, cli.json),
         Task::Deny => deny::run(cli.json),
     };

@@ -1,10 +1,10 @@
 //! A device that joins and runs.
 
-use crate::{Process, Stage, cloud, program};
+use crate::{Manner, Process, Stage, cloud, program};
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 /// Attempts that run at the same time on one agent.
 const WORKERS: &str = "4";
@@ -15,6 +15,7 @@ pub struct Agent {
     name: String,
     data: PathBuf,
     log: PathBuf,
+    manner: Manner,
     process: Option<Process>,
 }
 
@@ -24,14 +25,23 @@ impl Agent {
     /// # Errors
     /// When it is refused.
     pub fn join(stage: &Stage, name: &str, token: &str) -> Result<Self> {
+        Self::join_by(stage, name, token, Manner::default())
+    }
+
+    /// Joins in a manner of the caller's choice, which it keeps.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn join_by(stage: &Stage, name: &str, token: &str, manner: Manner) -> Result<Self> {
         let data = stage.path(name);
-        let done = join(&data, name, token)?;
+        let done = join_by(&manner, &data, name, token)?;
         let said = String::from_utf8_lossy(&done.stderr);
         ensure!(done.status.success(), "agent {name} could not join ({}): {said}", done.status);
         Ok(Self {
             name: name.to_owned(),
             data,
             log: stage.path(&format!("{name}.log")),
+            manner,
             process: None,
         })
     }
@@ -49,10 +59,20 @@ impl Agent {
     /// When it cannot be started.
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "{} runs already", self.name);
-        let mut run = Command::new(program("eyot-agent")?);
+        let mut run = self.manner.command(&program("eyot-agent")?);
         run.args(["run", "--workers", WORKERS, "--data"]).arg(&self.data);
         self.process = Some(Process::start(run, &self.log)?);
         Ok(())
+    }
+
+    /// How the process is started from now on.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     #[must_use]
@@ -88,6 +108,19 @@ impl Agent {
         self.process.take().context("it was not started")?.stop()
     }
 
+    /// What `eyot-agent status` says, as JSON.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let mut status = self.manner.command(&program("eyot-agent")?);
+        status.args(["status", "-o", "json", "--data"]).arg(&self.data);
+        let done = status.output().context("cannot run eyot-agent")?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "eyot-agent status ended with {}: {said}", done.status);
+        serde_json::from_slice(&done.stdout).context("eyot-agent status printed no JSON")
+    }
+
     /// Waits until the log holds a line with all these words.
     ///
     /// # Errors
@@ -110,7 +143,11 @@ impl Agent {
 /// # Errors
 /// When it cannot be run.
 pub fn join(data: &Path, name: &str, token: &str) -> Result<Output> {
-    let mut join = Command::new(program("eyot-agent")?);
+    join_by(&Manner::default(), data, name, token)
+}
+
+fn join_by(manner: &Manner, data: &Path, name: &str, token: &str) -> Result<Output> {
+    let mut join = manner.command(&program("eyot-agent")?);
     join.args(["join", "--name", name, "--label", &format!("name={name}"), "--data"])
         .arg(data);
     join.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,18 +1,39 @@
 //! A control plane with TLS and token, and asking it.
 
-use crate::{Agent, Process, Stage, component, program, until};
+use crate::{Agent, Manner, Process, Stage, component, program, until};
 use anyhow::{Context, Result, bail, ensure};
 use eyot_client::{Client, Options, Token};
 use eyot_model::api::{InviteRequest, RunDetail, RunEvent, RunRequest, WorkflowChoice, WorkflowSource};
 use eyot_model::{Inputs, LinkState, RunId};
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// Tries to find ports that nobody takes before the control plane has them.
 const PORT_TRIES: u32 = 5;
+
+/// Where a control plane listens, and what it tells agents of that.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Address that it listens on for agents.
+    pub quic: IpAddr,
+    /// Where agents are told to connect to, where that is another address: that of a relay.
+    pub public: Option<SocketAddr>,
+    /// More words on its command line.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            quic: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            public: None,
+            arguments: Vec::new(),
+        }
+    }
+}
 
 /// `eyot-cloud serve` on a folder and on ports that stay its own over restarts.
 #[derive(Debug)]
@@ -22,7 +43,8 @@ pub struct Cloud {
     log: PathBuf,
     http: SocketAddr,
     quic: SocketAddr,
-    more: Vec<String>,
+    place: Place,
+    manner: Manner,
     process: Option<Process>,
     client: Client,
 }
@@ -33,7 +55,7 @@ impl Cloud {
     /// # Errors
     /// When it does not come up.
     pub async fn start(stage: &Stage, name: &str) -> Result<Self> {
-        Self::start_with(stage, name, &[]).await
+        Self::start_at(stage, name, &Place::default()).await
     }
 
     /// As [`Cloud::start`], with more arguments of `serve`.
@@ -41,9 +63,21 @@ impl Cloud {
     /// # Errors
     /// When it does not come up.
     pub async fn start_with(stage: &Stage, name: &str, more: &[&str]) -> Result<Self> {
+        let place = Place {
+            arguments: more.iter().map(|argument| (*argument).to_owned()).collect(),
+            ..Place::default()
+        };
+        Self::start_at(stage, name, &place).await
+    }
+
+    /// Starts one at a place of the caller's choice.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_at(stage: &Stage, name: &str, place: &Place) -> Result<Self> {
         let mut last = anyhow::anyhow!("no port was tried");
         for _ in 0..PORT_TRIES {
-            match Self::try_start(stage, name, more).await {
+            match Self::try_start(stage, name, place).await {
                 Ok(cloud) => return Ok(cloud),
                 Err(error) => last = error,
             }
@@ -51,10 +85,10 @@ impl Cloud {
         Err(last)
     }
 
-    async fn try_start(stage: &Stage, name: &str, more: &[&str]) -> Result<Self> {
+    async fn try_start(stage: &Stage, name: &str, place: &Place) -> Result<Self> {
         // Held only until the end of this block: they were free a moment ago.
         let (http, quic) = {
-            let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+            let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind((place.quic, 0))?);
             (tcp.local_addr()?, udp.local_addr()?)
         };
         let mut cloud = Self {
@@ -63,7 +97,8 @@ impl Cloud {
             log: stage.path(&format!("{name}.log")),
             http,
             quic,
-            more: more.iter().map(|argument| (*argument).to_owned()).collect(),
+            place: place.clone(),
+            manner: Manner::default(),
             process: None,
             client: Client::new(&Options::local())?,
         };
@@ -77,14 +112,16 @@ impl Cloud {
     /// When it does not come up.
     pub async fn serve(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "{} serves already", self.name);
-        let mut serve = Command::new(program("eyot-cloud")?);
+        let mut serve = self.manner.command(&program("eyot-cloud")?);
         serve.args(["serve", "--data"]).arg(&self.data);
         serve.args(["--listen-http", &self.http.to_string(), "--listen-quic", &self.quic.to_string()]);
-        serve.args(["--public-address", &self.quic.to_string(), "--http-name", "127.0.0.1"]);
-        if !self.more.iter().any(|argument| argument == "--heartbeat") {
+        let public = self.place.public.unwrap_or(self.quic).to_string();
+        serve.args(["--public-address", &public, "--http-name", "127.0.0.1"]);
+        let arguments = &self.place.arguments;
+        if !arguments.iter().any(|argument| argument == "--heartbeat") {
             serve.args(["--heartbeat", "500ms"]);
         }
-        serve.args(&self.more);
+        serve.args(arguments);
         let mut process = Process::start(serve, &self.log)?;
         let answers = async || {
             if process.must_live().is_err() {
@@ -131,16 +168,27 @@ impl Cloud {
         &self.client
     }
 
+    /// All that it has said since it was first started.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How the process is started from now on.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it was not started")?.pid())
+    }
+
     /// # Errors
     /// When it has ended.
     pub fn must_live(&mut self) -> Result<()> {
         self.process.as_mut().context("it was not started")?.must_live()
-    }
-
-    /// # Errors
-    /// When it was not started.
-    pub fn pid(&self) -> Result<u32> {
-        Ok(self.process.as_ref().context("it was not started")?.pid())
     }
 
     /// `kill -9`
@@ -300,7 +348,8 @@ impl Cloud {
 }
 
 /// The state of a run and of each of its tasks, for a failed check.
-fn told(detail: &RunDetail) -> String {
+#[must_use]
+pub fn told(detail: &RunDetail) -> String {
     let mut text = format!("run {} is {}", detail.run.id, detail.run.state);
     if let Some(failure) = &detail.run.failure {
         text.push_str(&format!(" ({failure})"));

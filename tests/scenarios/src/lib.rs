@@ -9,14 +9,16 @@
 
 mod agent;
 mod cloud;
+mod manner;
 mod process;
 mod programs;
 mod stage;
 mod wait;
 
 pub use agent::{Agent, join};
-pub use cloud::Cloud;
+pub use cloud::{Cloud, Place, told};
+pub use manner::Manner;
 pub use process::Process;
 pub use programs::{component, program};
 pub use stage::Stage;
-pub use wait::{LIMIT, until};
+pub use wait::{LIMIT, until, until_within};

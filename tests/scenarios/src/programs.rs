@@ -57,9 +57,12 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The target folder: this test program is in `release/deps` of it.
+/// The target folder: this program is in `release` of it, or in `release/deps`, as tests are.
 fn target() -> Result<PathBuf> {
     let this = std::env::current_exe().context("this program has no path")?;
-    let target = this.ancestors().nth(3).context("this program is not where cargo puts tests")?;
+    let release = this.ancestors().find(|folder| folder.ends_with("release"));
+    let target = release
+        .and_then(Path::parent)
+        .context("this program is not where cargo puts programs")?;
     Ok(target.to_owned())
 }

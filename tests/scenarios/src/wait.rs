@@ -12,7 +12,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When there is no answer within [`LIMIT`]; the last error is the cause.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub async fn until<T>(what: &str, ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    until_within(LIMIT, what, ask).await
+}
+
+/// As [`until`], for what may take longer than [`LIMIT`], or must not take as long.
+///
+/// # Errors
+/// When there is no answer within `limit`; the last error is the cause.
+pub async fn until_within<T>(limit: Duration, what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let begun = Instant::now();
     loop {
         let last = match ask().await {
@@ -20,7 +28,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        if begun.elapsed() > LIMIT {
+        if begun.elapsed() > limit {
             match last {
                 Some(error) => return Err(error.context(format!("waited in vain until {what}"))),
                 None => bail!("waited in vain until {what}"),

@@ -61,16 +61,23 @@ pub fn probe(
     /// Least length of the saved state, in bytes.
     #[default]
     state_bytes: u64,
+    /// Fail, and may be tried again, while this is not yet the number of the attempt.
+    #[default]
+    fail_before: u32,
 ) -> Result<Done, Failure> {
     if act == Act::Steps {
         return steps(work_ms, save_ms, state_bytes, echo);
     }
     // Asleep, so that many of them keep their time on few cores.
     std::thread::sleep(Duration::from_millis(work_ms));
+    let attempt = Context::current().attempt;
+    if attempt < fail_before {
+        return Err(Failure::retryable(format!("attempt {attempt} of {fail_before}")));
+    }
     match act {
         Act::Echo | Act::Steps => Ok(Done {
             echo,
-            attempt: Context::current().attempt,
+            attempt,
             from: 0,
             steps: 0,
         }),
