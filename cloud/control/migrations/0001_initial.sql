@@ -48,6 +48,7 @@ CREATE TABLE runs (
     outcome     BLOB,                     -- RunOutcome
     counts      TEXT NOT NULL DEFAULT '{}', -- JSON: task instances by state, once ended
     waiting_for TEXT,
+    coordinator BLOB,                     -- the agent that coordinates it; NULL: the control plane
     FOREIGN KEY (namespace, workflow, version) REFERENCES workflows (namespace, name, version)
 ) STRICT;
 CREATE INDEX runs_open ON runs (id) WHERE ended_at IS NULL;
@@ -101,6 +102,27 @@ CREATE TABLE agents (
     committed_n          INTEGER NOT NULL DEFAULT 0,
     incarnation          BLOB             -- number of its start that was taken last; NULL: any is
 ) STRICT;
+
+-- Namespaces whose runs an agent may coordinate, beside the one that has its name.
+CREATE TABLE grants (
+    agent     BLOB NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+    namespace TEXT NOT NULL,
+    PRIMARY KEY (agent, namespace)
+) STRICT, WITHOUT ROWID;
+
+-- Workflows that agents are to own.
+CREATE TABLE deployments (
+    agent     BLOB NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+    namespace TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    revision  INTEGER NOT NULL,
+    ending    INTEGER NOT NULL DEFAULT 0, -- 1: it is to own it no more
+    confirmed INTEGER NOT NULL DEFAULT 0, -- 1: the agent has it on disk
+    refused   TEXT,
+    record    BLOB NOT NULL,              -- Deployment
+    PRIMARY KEY (agent, namespace, name)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE invites (
     hash       BLOB PRIMARY KEY,

@@ -49,6 +49,20 @@ impl RunBlobs {
 }
 
 impl Access {
+    /// A deployment that is on its way to an agent: it may read what the workflow names.
+    pub(crate) fn deploy(&self, reading: RunId, agent: AgentId, blobs: BTreeSet<Digest>) {
+        let readable = Readable {
+            blobs,
+            ..Readable::default()
+        };
+        self.assign(reading, FragmentId(0), Some((agent, readable)));
+    }
+
+    /// A run that an agent coordinates: it may bring blobs for it, and read none by it.
+    pub(crate) fn foreign(&self, run: RunId, agent: AgentId) {
+        self.assign(run, FragmentId(0), Some((agent, Readable::default())));
+    }
+
     /// The agent owns the fragment from now on, or nobody does; whoever owned it before does not any more.
     pub(crate) fn assign(&self, run: RunId, fragment: FragmentId, owner: Option<(AgentId, Readable)>) {
         let mut inner = self.inner.write();

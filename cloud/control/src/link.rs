@@ -1,8 +1,11 @@
 //! The agents' links: each one's greeting, then what it sends, given to the loop; and what is sent to it.
 
+use crate::access::Access;
 use crate::clock;
 use crate::conductor::{Handle, Input, Planning};
 use crate::fleet::{Fleet, Line};
+use crate::grants::Grants;
+use crate::own_runs::NotGiven;
 use crate::store::{Change, LogRow, Store};
 use eyot_coordinator::Claim;
 use eyot_link::{CloudLink, Events, Happening, Live, Peer, Server};
@@ -34,6 +37,8 @@ const PROFILE_HOLDS: usize = 100_000;
 pub(crate) struct Links {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) grants: Grants,
+    pub(crate) access: Access,
     pub(crate) conductor: Handle,
     pub(crate) planning: Arc<Planning>,
     pub(crate) blobs: eyot_link::BlobService,
@@ -142,6 +147,7 @@ impl Links {
         .await
         .map_err(|()| stopped)?;
         self.give(Input::Inventory { agent, inventory }).await.map_err(|()| stopped)?;
+        self.redeploy(agent).await;
         let ended = self.listen(agent, number, &mut events).await;
         if let Some(change) = self.fleet.disconnect(agent, number) {
             tracing::info!(%agent, "agent disconnected");
@@ -275,6 +281,17 @@ impl Links {
                 self.note(self.fleet.set_profile(agent, profile, clock::now()).into_iter().collect())
                     .await;
                 Input::FleetChanged
+            }
+            ToCloud::OwnRun(told) => {
+                return match self.own_run(agent, told).await {
+                    Ok(()) => Ok(Ok(())),
+                    Err(NotGiven::Stopping) => Ok(Err(())),
+                    Err(NotGiven::Store) => Err("the store cannot be read: it is to tell it again"),
+                };
+            }
+            ToCloud::Deployed(deployed) => {
+                self.deployed(agent, deployed).await;
+                return Ok(Ok(()));
             }
             ToCloud::Hello(_) | ToCloud::Inventory(_) => return Err("it greeted a second time"),
             ToCloud::Heartbeat(_) => return Err("a heart-beat came among the messages"),

@@ -7,6 +7,7 @@ use crate::board::Board;
 use crate::conductor::{Conductor, Handle, Input, Options, Planning};
 use crate::config::ServeArgs;
 use crate::fleet::Fleet;
+use crate::grants::Grants;
 use crate::retention::Retention;
 use crate::store::Store;
 use crate::tokens::Tokens;
@@ -103,6 +104,7 @@ impl Server {
         for agent in fleet.snapshot() {
             planning.set_speed(agent.profile.id, agent.profile.speed);
         }
+        let grants = Grants::load(&store).await?;
         let (healthy, fatal, stop) = (Arc::new(AtomicBool::new(true)), CancellationToken::new(), CancellationToken::new());
         let options = Options {
             store: store.clone(),
@@ -143,12 +145,14 @@ impl Server {
         )?);
         let quic = links.local_addr()?;
         let policy = Policy {
-            access,
+            access: access.clone(),
             max_upload: args.limits.max_upload,
         };
         let agents = link::Links {
             store: store.clone(),
             fleet: fleet.clone(),
+            grants: grants.clone(),
+            access: access.clone(),
             conductor: conductor.clone(),
             planning: Arc::clone(&planning),
             blobs: eyot_link::BlobService::new(blobs.clone(), Arc::new(policy), TRANSFERS),
@@ -182,6 +186,8 @@ impl Server {
             store: store.clone(),
             blobs,
             fleet,
+            grants,
+            access,
             board,
             conductor: conductor.clone(),
             planning,

@@ -1,7 +1,7 @@
 //! What the coordinator wants done.
 
 use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, Plan, Position, RunId, RunOutcome, TaskIx};
-use eyot_wire::{SavedState, ToAgent};
+use eyot_wire::{SavedState, Submission, ToAgent};
 use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,4 +71,8 @@ pub enum Change {
     Heard { agent: AgentId, through: Position },
     /// The run is over.
     Ended { run: RunId, outcome: RunOutcome },
+    /// A run that this agent coordinates.
+    Foreign { agent: AgentId, submission: Submission },
+    /// Its coordinator was asked to stop it.
+    Cancelling { run: RunId },
 }

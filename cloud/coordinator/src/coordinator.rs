@@ -2,6 +2,7 @@
 
 use crate::command::{Change, Command};
 use crate::entry::{Entry, FragmentEntry};
+use crate::foreign::ForeignRuns;
 use crate::lease::Leases;
 use crate::moving::Moves;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
@@ -53,6 +54,7 @@ pub struct Coordinator {
     /// Blobs that the cloud does not have, of fragments that are about to be given to others.
     pub(crate) missing: BTreeMap<(RunId, FragmentId), BTreeSet<Digest>>,
     timers: BTreeMap<RunId, Timestamp>,
+    pub(crate) foreign: ForeignRuns,
 }
 
 impl Coordinator {

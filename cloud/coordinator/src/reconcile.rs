@@ -36,6 +36,7 @@ impl Coordinator {
             agent,
             message: Box::new(ToAgent::Reconciled(standings)),
         });
+        self.foreign_link_up(agent);
         if let Some(known) = self
             .heard
             .get(&agent)

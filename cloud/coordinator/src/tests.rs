@@ -63,6 +63,7 @@ fn workflow(count: u32, on_disconnect: OnDisconnect) -> Arc<Workflow> {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     })
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn workflow(tasks: usize) -> Workflow {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     }
 }
 

@@ -10,12 +10,14 @@ pub mod device;
 pub mod disk_status;
 mod incarnation;
 pub mod link;
+pub mod local;
 mod log_file;
 mod logs;
+mod own_logs;
 mod quarantine;
 mod renewal;
 mod runtime;
-pub mod status;
+pub mod triggers;
 
 pub use eyot_clock::Clock;
 pub use incarnation::Incarnation;

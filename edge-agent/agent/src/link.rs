@@ -210,8 +210,14 @@ fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent, dialer: &Dial
         context.incarnation.taken();
         runtime.set_link(Some(link.clone()));
         runtime.turn(|node, now| node.link_up(now));
+    } else if let ToAgent::Deploy(deployment) = message {
+        tokio::spawn(deploy(Arc::clone(runtime), link.clone(), *deployment));
     } else {
+        let undeployed = matches!(message, ToAgent::Undeploy { .. });
         runtime.turn(|node, now| node.handle_message(message, now));
+        if undeployed {
+            runtime.workflows_changed();
+        }
     }
 }
 
@@ -228,6 +234,40 @@ async fn send_logs(runtime: &Runtime, link: &AgentLink) -> Result<(), eyot_link:
         runtime.logs.put_back(lines);
     }
     sent
+}
+
+/// Takes a deployment once its components are here: it has to fire without the link. Over the next link the control
+/// plane asks again, if this one is lost meanwhile.
+async fn deploy(runtime: Arc<Runtime>, link: AgentLink, deployment: eyot_wire::Deployment) {
+    let workflow = Arc::clone(&deployment.workflow);
+    let components: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
+    let mut wait = Duration::from_millis(100);
+    for digest in components {
+        while !runtime.blobs.contains(&digest) {
+            match eyot_link::fetch(&link, digest, &runtime.blobs, |_, _| {}).await {
+                Ok(_) => {}
+                Err(TransferError::Link(_)) => return,
+                Err(error) => {
+                    tracing::warn!(%digest, %error, workflow = workflow.name, "a component of a deployment cannot be had; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(10));
+                }
+            }
+        }
+        let (blobs, own) = (Arc::clone(&runtime), digest);
+        let synced = tokio::task::spawn_blocking(move || blobs.blobs.sync(&[own])).await;
+        if !matches!(synced, Ok(Ok(()))) {
+            tracing::error!(%digest, "a component of a deployment could not be made durable");
+            return;
+        }
+    }
+    tracing::info!(
+        workflow = workflow.name,
+        namespace = workflow.namespace,
+        "deployed by the control plane"
+    );
+    runtime.turn(|node, now| node.deploy(deployment, now));
+    runtime.workflows_changed();
 }
 
 async fn upload(runtime: Arc<Runtime>, link: AgentLink, digest: Digest) {

@@ -15,6 +15,7 @@ impl Node {
                 pinned.insert(digest);
             });
         }
+        pinned.extend(self.own_blobs());
         pinned.extend(self.outbox.blobs());
         pinned.extend(self.saved_blobs().map(|blob| blob.digest));
         pinned

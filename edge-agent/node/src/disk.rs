@@ -5,18 +5,7 @@
 //! durable, and nothing that was not acknowledged is dropped.
 
 use crate::node::Node;
-use eyot_engine::GraphError;
 use eyot_model::{DiskState, FragmentId, RunId, Timestamp};
-
-/// Why an agent does not take a run of its own.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    #[error("workflow cannot run on this agent")]
-    Workflow(#[from] GraphError),
-    /// It is worth trying again once there is room.
-    #[error("the agent's disk has no room for new work (its state is `{}`): free some, see docs/disk.md", .0.as_str())]
-    NoRoom(DiskState),
-}
 
 impl Node {
     /// How much room the disk has now. Goes on by itself once there is enough.
@@ -94,6 +83,7 @@ mod tests {
             max_parallel: None,
             deadline: None,
             retention: Retention::default(),
+            triggers: vec![],
         };
         Assignment {
             run: RunId(run),
@@ -106,6 +96,17 @@ mod tests {
             facts: vec![],
             saved: vec![],
             created_at: NOW,
+        }
+    }
+
+    fn submission(run: u128) -> eyot_wire::Submission {
+        let Assignment { workflow, inputs, .. } = assignment(run, 1);
+        eyot_wire::Submission {
+            run: RunId(run),
+            workflow,
+            inputs,
+            created_at: NOW,
+            origin: eyot_model::Origin::Device { key: None },
         }
     }
 
@@ -155,8 +156,8 @@ mod tests {
             "a new epoch of what is held is no new work"
         );
         assert!(matches!(
-            node.submit(assignment(3, 1), NOW),
-            Err(SubmitError::NoRoom(DiskState::High))
+            node.submit(submission(3), NOW),
+            Err(crate::SubmitError::NoRoom(DiskState::High))
         ));
         assert_eq!(node.load().disk, DiskState::High);
         node.disk_changed(DiskState::Normal, NOW);

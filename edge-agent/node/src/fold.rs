@@ -1,8 +1,9 @@
 //! How records become the checkpoint: which keys each one writes. A function of the record and its position alone, so
 //! that folding twice gives the same.
 
+use crate::firing::{MESSAGES, TriggerKey};
 use crate::record::Record;
-use eyot_model::{Position, RunId};
+use eyot_model::{Digest, Mark, Position, RunId};
 
 /// A key of the checkpoint. Keys of one run share its prefix, so that a run goes as one range.
 pub type Key = Vec<u8>;
@@ -19,8 +20,10 @@ pub enum Write {
     },
 }
 
-/// Key spaces: `r` what a run needs to be rebuilt, in the order of positions; `s` saved states of tasks, the two latest of each instance;
-/// `c` the position that the cloud has committed.
+/// Key spaces: `r` what a run needs to be rebuilt, in the order of positions; `s` saved states of tasks, the two latest of each
+/// instance;
+/// `c` the position that the cloud has committed; `e` runs of this agent's own that are over, `o` how far the cloud has
+/// them; `k` components, `w` workflows and `t` marks of triggers.
 pub struct Fold;
 
 impl Fold {
@@ -32,7 +35,8 @@ impl Fold {
             value: bytes.to_vec(),
         };
         match record {
-            Record::Assigned(assignment) | Record::Submitted(assignment) => vec![history(assignment.run)],
+            Record::Assigned(assignment) => vec![history(assignment.run)],
+            Record::Submitted(submission) => vec![history(submission.run)],
             Record::Own { run, .. }
             | Record::Fact { run, .. }
             | Record::Dropped { run, .. }
@@ -42,16 +46,7 @@ impl Fold {
                 key: b"c".to_vec(),
                 value: bytes.to_vec(),
             }],
-            Record::Released { run } => {
-                vec![
-                    Write::DeletePrefix {
-                        prefix: run_prefix(b'r', *run),
-                    },
-                    Write::DeletePrefix {
-                        prefix: run_prefix(b's', *run),
-                    },
-                ]
-            }
+            Record::Released { run } => without(*run, b"rseo"),
             Record::Saved { run, state } => {
                 // The two latest: the one before is there if the last one turns out to be unreadable.
                 let mut key = saved_prefix(*run, &state.path);
@@ -64,7 +59,34 @@ impl Fold {
             Record::Unsaved { run, path } => vec![Write::DeletePrefix {
                 prefix: saved_prefix(*run, path),
             }],
+            Record::History { run, n, .. } => vec![put(archive_key(*run, *n), bytes)],
+            Record::Archived { submission, .. } => {
+                let mut writes = without(submission.run, b"rs");
+                writes.push(put(archive_key(submission.run, u32::MAX), bytes));
+                writes
+            }
+            Record::Told { run, .. } => vec![put(run_prefix(b'o', *run), bytes)],
+            Record::Component(component) => vec![put(hashed(b'k', &[&component.name, &component.version]), bytes)],
+            Record::Owned(own) => vec![put(hashed(b'w', &[&own.workflow.namespace, &own.workflow.name]), bytes)],
+            Record::Disowned { namespace, name } => [b'w', b't']
+                .map(|space| Write::DeletePrefix {
+                    prefix: hashed(space, &[namespace, name]),
+                })
+                .into(),
+            Record::Fired { key, mark } => vec![put(mark_key(key, &MarkPlace::of(mark)), bytes)],
+            Record::FileGone { key, name } => vec![Write::DeletePrefix {
+                prefix: mark_key(key, &MarkPlace::File(name)),
+            }],
         }
+    }
+
+    /// Prefixes of everything, in the order in which a node has to be given it.
+    #[must_use]
+    pub fn prefixes() -> Vec<Key> {
+        let own: [&[u8]; 5] = [b"e", b"o", b"k", b"w", b"t"];
+        let mut all = vec![Self::history_prefix(), Self::committed_key(), Self::saved_prefix()];
+        all.extend(own.map(<[u8]>::to_vec));
+        all
     }
 
     /// Prefix of every record of every run, in the order in which they were written within each run.
@@ -93,6 +115,70 @@ impl Fold {
             n: u64::from_be_bytes(n.try_into().ok()?),
         })
     }
+}
+
+fn put(key: Key, bytes: &[u8]) -> Write {
+    Write::Put {
+        key,
+        value: bytes.to_vec(),
+    }
+}
+
+fn without(run: RunId, spaces: &[u8]) -> Vec<Write> {
+    let delete = |space: &u8| Write::DeletePrefix {
+        prefix: run_prefix(*space, run),
+    };
+    spaces.iter().map(delete).collect()
+}
+
+fn archive_key(run: RunId, n: u32) -> Key {
+    let mut key = run_prefix(b'e', run);
+    key.extend(n.to_be_bytes());
+    key
+}
+
+/// Names have any length, keys do not.
+fn hashed(space: u8, names: &[&str]) -> Key {
+    let mut whole = Vec::new();
+    for name in names {
+        whole.extend((name.len() as u64).to_be_bytes());
+        whole.extend(name.as_bytes());
+    }
+    let mut key = vec![space];
+    key.extend(&Digest::of(&whole).0[..16]);
+    key
+}
+
+/// What a later mark takes the place of.
+enum MarkPlace<'m> {
+    Instant,
+    /// Of as many as are remembered.
+    Message(u64),
+    File(&'m str),
+}
+
+impl<'m> MarkPlace<'m> {
+    fn of(mark: &'m Mark) -> Self {
+        match mark {
+            Mark::Instant(_) => Self::Instant,
+            Mark::Message { n, .. } => Self::Message(n % MESSAGES as u64),
+            Mark::File { name, .. } => Self::File(name),
+        }
+    }
+}
+
+fn mark_key(trigger: &TriggerKey, place: &MarkPlace<'_>) -> Key {
+    let mut key = hashed(b't', &[&trigger.namespace, &trigger.workflow]);
+    key.extend(&hashed(b't', &[&trigger.trigger])[1..]);
+    match place {
+        MarkPlace::Instant => key.push(b'i'),
+        MarkPlace::Message(n) => {
+            key.push(b'm');
+            key.extend(n.to_be_bytes());
+        }
+        MarkPlace::File(name) => key.extend(hashed(b'f', &[name])),
+    }
+    key
 }
 
 fn run_prefix(space: u8, run: RunId) -> Key {

@@ -75,6 +75,7 @@ impl Node {
                 }
                 self.link = Link::Up;
                 self.lease.reconciled();
+                self.own_link_up();
                 self.confirm_again();
                 for blob in self.outbox.uploads() {
                     self.commands.push_back(Command::Upload(blob));
@@ -106,6 +107,12 @@ impl Node {
             }
             ToAgent::Yield { run, fragment, epoch } => self.yield_fragment(run, fragment, epoch, now),
             ToAgent::GoOn { run, fragment, epoch } => self.go_on(run, fragment, epoch, now),
+            ToAgent::OwnRunStored { run, through } => self.own_stored(run, through, now),
+            ToAgent::OwnRunRefused { run, why } => self.own_refused(run, why),
+            ToAgent::OwnRunMissing { run } => self.own_missing(run),
+            ToAgent::Undeploy { namespace, name, revision } => self.undeploy(namespace, name, revision),
+            // The shell gets its components first and calls `deploy` then.
+            ToAgent::Deploy(_) => {}
             ToAgent::Welcome(_) | ToAgent::HeartbeatReply(_) => {}
         }
     }

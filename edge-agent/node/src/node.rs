@@ -2,10 +2,12 @@
 
 use crate::admission::Admission;
 use crate::command::{Command, Start};
-use crate::disk::SubmitError;
+use crate::firing::{Fires, TriggerKey};
 use crate::held::Held;
 use crate::lease::Lease;
 use crate::outbox::Outbox;
+use crate::own_registry::OwnRegistry;
+use crate::own_runs::OwnRuns;
 use crate::record::Record;
 use crate::saved::Saved;
 use crate::yielding::Yields;
@@ -45,7 +47,11 @@ pub struct Node {
     pub(crate) yields: Yields,
     /// Ends of coordinated runs to tell once they are synced.
     pub(crate) finished: VecDeque<(Position, Command)>,
-    timers: BTreeMap<RunId, Timestamp>,
+    pub(crate) timers: BTreeMap<RunId, Timestamp>,
+    pub(crate) own: OwnRuns,
+    pub(crate) registry: OwnRegistry,
+    /// What each trigger has fired for.
+    pub(crate) fires: BTreeMap<TriggerKey, Fires>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +84,9 @@ impl Node {
             yields: Yields::default(),
             finished: VecDeque::new(),
             timers: BTreeMap::new(),
+            own: OwnRuns::default(),
+            registry: OwnRegistry::default(),
+            fires: BTreeMap::new(),
         }
     }
 
@@ -127,7 +136,13 @@ impl Node {
         }
         while self.finished.front().is_some_and(|(at, _)| crate::outbox::reached(*at, position)) {
             if let Some((_, command)) = self.finished.pop_front() {
+                let over = if let Command::RunFinished { run, .. } = &command {
+                    Some(*run)
+                } else {
+                    None
+                };
                 self.commands.push_back(command);
+                over.into_iter().for_each(|run| self.archive(run));
             }
         }
         self.flush();
@@ -138,31 +153,9 @@ impl Node {
     pub fn uploaded(&mut self, digest: Digest) {
         self.outbox.uploaded(digest);
         self.yields.uploaded(digest);
+        self.own_uploaded(digest);
         self.flush();
         self.press_on();
-    }
-
-    /// A run of this agent's own: it owns every task and closes the run itself.
-    ///
-    /// # Errors
-    /// When the workflow cannot run, or the disk has no room for more work.
-    pub fn submit(&mut self, assignment: Assignment, now: Timestamp) -> Result<(), SubmitError> {
-        if self.runs.contains_key(&assignment.run) {
-            return Ok(());
-        }
-        if !self.disk.takes_work() {
-            return Err(SubmitError::NoRoom(self.disk));
-        }
-        let held = hold(&assignment, true)?;
-        let run = assignment.run;
-        self.runs.insert(run, held);
-        self.append(Record::Submitted(Box::new(assignment)));
-        if let Some(held) = self.runs.get_mut(&run) {
-            held.run.resume(now);
-        }
-        self.advance(run, now);
-        self.admit(now);
-        Ok(())
     }
 
     /// Stops a run that this agent coordinates.
@@ -172,13 +165,6 @@ impl Node {
         self.advance(run, now);
         self.admit(now);
         true
-    }
-
-    /// Drops a run that this agent coordinated and that is over.
-    pub fn release(&mut self, run: RunId) {
-        if self.runs.get(&run).is_some_and(|held| held.local && held.run.outcome().is_some()) {
-            self.forget(run);
-        }
     }
 
     /// What the agent is busy with. The shell adds the free disk.
@@ -248,6 +234,9 @@ impl Node {
                     over.extend(ended_instance(&held.run, &event));
                     self.last.n += 1;
                     let position = self.last;
+                    if held.local {
+                        self.own.push(run, position, event.clone());
+                    }
                     let standing = event
                         .task()
                         .and_then(|task| held.standing_of(task))
@@ -371,6 +360,7 @@ impl Node {
         while let Some(report) = self.outbox.next_report(self.synced) {
             self.commands.push_back(Command::Send(ToCloud::Report(report)));
         }
+        self.tell_own();
     }
 
     pub(crate) fn forget(&mut self, run: RunId) {
@@ -488,7 +478,7 @@ fn exported_blobs(held: &Held, event: &Event) -> Vec<BlobRef> {
     blobs
 }
 
-fn event_size(event: &Event) -> usize {
+pub(crate) fn event_size(event: &Event) -> usize {
     match event {
         Event::Ended {
             outcome: Outcome::Succeeded(outputs),

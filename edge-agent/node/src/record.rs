@@ -1,8 +1,11 @@
 //! What an agent writes into its journal.
 
-use eyot_model::{Epoch, Event, FragmentId, Path, Position, RunId};
-use eyot_wire::{Assignment, SavedState};
+use crate::firing::TriggerKey;
+use crate::own_registry::{OwnComponent, OwnWorkflow};
+use eyot_model::{Epoch, Event, FragmentId, Mark, Path, Position, RunId};
+use eyot_wire::{Assignment, SavedState, Submission};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A record of the journal. Variants are only ever appended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,7 +13,7 @@ pub enum Record {
     /// A fragment given to this agent.
     Assigned(Box<Assignment>),
     /// A run that this agent coordinates by itself: it owns every task.
-    Submitted(Box<Assignment>),
+    Submitted(Arc<Submission>),
     /// Something that this agent decided, to be reported.
     Own {
         run: RunId,
@@ -34,6 +37,22 @@ pub enum Record {
     AtRest { run: RunId, fragment: FragmentId, epoch: Epoch },
     /// It was not given away after all.
     WentOn { run: RunId, fragment: FragmentId },
+    /// A piece of the history of a run of this agent's own that is over; its end is in `Archived`.
+    History { run: RunId, n: u32, events: Vec<Event> },
+    /// A run of this agent's own is over: everything that is kept of it.
+    Archived { submission: Arc<Submission>, events: Vec<Event> },
+    /// The cloud has the run of this agent's own up to this event.
+    Told { run: RunId, through: u64 },
+    /// A component under its name.
+    Component(OwnComponent),
+    /// A workflow that this agent owns from now on.
+    Owned(Box<OwnWorkflow>),
+    /// And no more.
+    Disowned { namespace: String, name: String },
+    /// A trigger has fired for this, or need not.
+    Fired { key: TriggerKey, mark: Mark },
+    /// A file that a trigger fired for is gone.
+    FileGone { key: TriggerKey, name: String },
 }
 
 #[derive(Debug, thiserror::Error)]

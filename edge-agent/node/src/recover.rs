@@ -1,6 +1,8 @@
 //! Coming back from a restart with what the disk holds, and no cloud.
 
 use crate::node::{Config, Node, hold, take};
+use crate::own_registry::is_of;
+use crate::own_runs::whole;
 use crate::record::Record;
 use eyot_engine::GraphError;
 use eyot_model::{DiskState, Outcome, Position, RunId, Timestamp, Value};
@@ -95,7 +97,11 @@ impl Node {
                 held.run.resume(now);
             }
             node.advance(run, now);
+            if node.own_run(run).is_some_and(|own| own.ended_at.is_some()) {
+                node.archive(run);
+            }
         }
+        node.own.restored();
         node.admit(now);
         (node, recovery)
     }
@@ -115,6 +121,11 @@ impl Node {
         unreported: &mut BTreeMap<Position, eyot_wire::ReportItem>,
         recovery: &mut Recovery,
     ) {
+        // What was read from the disk is durable, whatever generation it was written in.
+        let durable = Position {
+            generation: self.last.generation,
+            n: 0,
+        };
         match record {
             Record::Assigned(assignment) => {
                 let run = assignment.run;
@@ -141,9 +152,13 @@ impl Node {
                 let durable = self.origin();
                 self.take_saved(run, durable, &assignment.saved);
             }
-            Record::Submitted(assignment) => match hold(&assignment, true) {
-                Ok(held) => drop(self.runs.insert(assignment.run, held)),
-                Err(error) => recovery.lost.push((assignment.run, error)),
+            Record::Submitted(submission) => match hold(&whole(&submission), true) {
+                Ok(held) => {
+                    self.runs.insert(submission.run, held);
+                    self.take_mark_of(&submission);
+                    self.own.insert(submission);
+                }
+                Err(error) => recovery.lost.push((submission.run, error)),
             },
             Record::Own {
                 run,
@@ -153,6 +168,10 @@ impl Node {
             } => {
                 if let Some(held) = self.runs.get_mut(&run) {
                     let _ = held.run.replay(&event);
+                    if held.local {
+                        self.own.push(run, durable, event);
+                        return;
+                    }
                     unreported.insert(
                         position,
                         eyot_wire::ReportItem {
@@ -168,6 +187,9 @@ impl Node {
             Record::Fact { run, event } => {
                 if let Some(held) = self.runs.get_mut(&run) {
                     let _ = held.run.replay(&event);
+                    if held.local {
+                        self.own.push(run, durable, event);
+                    }
                 }
             }
             Record::Committed { through } => {
@@ -190,6 +212,7 @@ impl Node {
             }
             Record::Released { run } => {
                 self.runs.remove(&run);
+                self.own.all.remove(&run);
                 self.saved.forget(run);
                 self.yields.forget(run);
                 unreported.retain(|_, item| item.run != run);
@@ -211,6 +234,25 @@ impl Node {
                 }
             }
             Record::WentOn { run, fragment } => self.yields.remove(run, fragment),
+            Record::History { run, n, events } => self.own.piece(run, n, events),
+            Record::Archived { submission, events } => {
+                self.runs.remove(&submission.run);
+                self.take_mark_of(&submission);
+                self.own.restore(submission, events, durable);
+            }
+            Record::Told { run, through } => self.own.told(run, through),
+            Record::Component(component) => self.registry.put_component(component),
+            Record::Owned(own) => self.registry.put_workflow(*own),
+            Record::Disowned { namespace, name } => {
+                self.registry.remove_workflow(&namespace, &name);
+                self.fires.retain(|key, _| !is_of(key, &namespace, &name));
+            }
+            Record::Fired { key, mark } => self.fires.entry(key).or_default().take(&mark),
+            Record::FileGone { key, name } => {
+                if let Some(fires) = self.fires.get_mut(&key) {
+                    fires.forget_file(&name);
+                }
+            }
         }
     }
 }

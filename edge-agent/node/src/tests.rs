@@ -70,6 +70,7 @@ fn assignment(epoch: u64, pauses: bool, idempotent: bool, facts: Vec<Event>) -> 
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     };
     Box::new(Assignment {
         run: RUN,

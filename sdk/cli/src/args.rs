@@ -252,6 +252,14 @@ pub(crate) enum AgentsCommand {
         #[arg(long)]
         off: bool,
     },
+    /// Let an agent coordinate runs of a namespace by itself, beside the one that has its name
+    Grant {
+        agent: String,
+        namespace: String,
+        /// Not any more
+        #[arg(long)]
+        off: bool,
+    },
     /// Shut an agent out for good
     Revoke { agent: String },
     /// Let an agent begin anew that was refused because its disk was taken for a copy
@@ -269,6 +277,32 @@ pub(crate) enum WorkflowCommand {
     },
     /// List the stored workflows
     Ls,
+    /// Give a stored workflow to an agent to own: its triggers fire there
+    Deploy {
+        /// [NAMESPACE/]NAME[@VERSION]
+        #[arg(value_name = "REF")]
+        workflow: String,
+        /// Name or id of the agent
+        #[arg(long = "to", value_name = "AGENT", visible_alias = "agent")]
+        to: String,
+    },
+    /// End an agent's ownership of a workflow; its runs go on
+    Undeploy {
+        /// [NAMESPACE/]NAME
+        #[arg(value_name = "REF")]
+        workflow: String,
+        /// Name or id of the agent
+        #[arg(long = "from", value_name = "AGENT", visible_alias = "agent")]
+        from: String,
+    },
+    /// List the workflows that an agent was given to own
+    Deployed { agent: String },
+    /// End an agent's ownership of a workflow (with --agent): its triggers fire no more
+    Rm {
+        /// [NAMESPACE/]NAME
+        #[arg(value_name = "REF")]
+        workflow: String,
+    },
     /// Print a stored workflow
     Show {
         /// [NAMESPACE/]NAME[@VERSION]

@@ -32,12 +32,31 @@ pub(crate) struct Connection {
     /// PEM file with the control plane's CA certificate
     #[arg(long, global = true, env = "EYOT_CA", value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca: Option<PathBuf>,
+    /// Ask the agent on this device instead of a control plane: its socket or data folder. Stands before the command
+    #[arg(
+        long,
+        env = "EYOT_AGENT_SOCKET",
+        value_name = "PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = AGENT_DATA,
+        conflicts_with_all = ["server", "token_file", "ca"],
+        help_heading = "Connection"
+    )]
+    pub(crate) agent: Option<PathBuf>,
 }
+
+/// Where an agent keeps its data if it is not told.
+const AGENT_DATA: &str = "/var/lib/eyot-agent";
 
 impl Connection {
     /// # Errors
     /// When a file that was named cannot be read or the address is malformed.
     pub(crate) fn options(&self) -> Outcome<Options> {
+        if let Some(agent) = &self.agent {
+            let socket = if agent.is_dir() { agent.join("agent.sock") } else { agent.clone() };
+            return Ok(Options::agent(socket));
+        }
         let stored = match config_path() {
             Some(path) => read(&path)?,
             None => None,
@@ -61,6 +80,20 @@ impl Connection {
             None => stored.ca.filter(|_| same),
         };
         Ok(options)
+    }
+
+    /// For what only a control plane does.
+    ///
+    /// # Errors
+    /// Where an agent is asked.
+    pub(crate) fn cloud_only(&self, what: &str) -> Outcome {
+        match &self.agent {
+            None => Ok(()),
+            Some(_) => Err(
+                Fault::usage(format!("an agent by itself does not {what}; that is its control plane's to do"))
+                    .help("leave --agent (or EYOT_AGENT_SOCKET) out, and say which control plane with --server"),
+            ),
+        }
     }
 
     /// # Errors

@@ -28,12 +28,13 @@ mod table;
 use clap::{CommandFactory, Parser};
 use exit::{Exit, Outcome};
 use output::Output;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = args::Cli::parse_from(with_agent_path(std::env::args_os()));
     let output = Output::new(cli.style.format, cli.style.quiet, cli.style.color);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -54,24 +55,74 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// `--agent /data` is taken as `--agent=/data`: the option stands before the command and may have no value, so that only
+/// what looks like a path is its value.
+fn with_agent_path(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut open = true;
+    for (n, arg) in args.enumerate() {
+        let is_path = arg.as_encoded_bytes().starts_with(b"/") || arg.as_encoded_bytes().starts_with(b".");
+        match joined.last_mut() {
+            Some(last) if open && is_path && last == "--agent" => {
+                last.push("=");
+                last.push(arg);
+                continue;
+            }
+            _ => {}
+        }
+        open = open && (n == 0 || arg.as_encoded_bytes().starts_with(b"-"));
+        joined.push(arg);
+    }
+    joined
+}
+
 async fn dispatch(cli: args::Cli, output: Output) -> Outcome {
     use args::Command;
     let to = &cli.connection;
     match cli.command {
         Command::Dev(args) => dev::run(args, output).await,
         Command::Run(args) => commands::run::run(to, args, output).await,
-        Command::Plan(args) => commands::plan::plan(to, args, output).await,
+        Command::Plan(args) => {
+            to.cloud_only("plan over other agents")?;
+            commands::plan::plan(to, args, output).await
+        }
         Command::Validate(args) => commands::validate::validate(to, args, output).await,
         Command::Runs(command) => commands::runs::runs(to, command, output).await,
-        Command::Agents(command) => commands::agents::agents(to, command, output).await,
+        Command::Agents(command) => {
+            to.cloud_only("know other agents")?;
+            commands::agents::agents(to, command, output).await
+        }
         Command::Workflow(command) => commands::workflow::workflow(to, command, output).await,
         Command::Task(command) => commands::task::task(to, command, output).await,
         Command::Blob(command) => commands::blob::blob(to, command, output).await,
-        Command::Login(args) => commands::login::login(to, args, output).await,
+        Command::Login(args) => {
+            to.cloud_only("keep logins")?;
+            commands::login::login(to, args, output).await
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut args::Cli::command(), "eyot", &mut text);
             output.text(String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_agent_may_follow_a_space() {
+        for (given, expected) in [
+            ("eyot --agent /data runs ls", "eyot --agent=/data runs ls"),
+            ("eyot -q --agent ./data runs ls", "eyot -q --agent=./data runs ls"),
+            ("eyot --agent runs ls", "eyot --agent runs ls"),
+            ("eyot --agent=/data run ./a.yaml", "eyot --agent=/data run ./a.yaml"),
+            ("eyot dev --agent /x", "eyot dev --agent /x"),
+        ] {
+            let args = given.split(' ').map(OsString::from);
+            let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
+            assert_eq!(with_agent_path(args), expected, "{given}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::registry::Listing;
 use crate::{Client, Error};
-use eyot_model::api::{AgentView, DrainView, Invitation, InviteRequest};
+use eyot_model::api::{AgentView, DeployRequest, DeploymentView, DrainView, GrantRequest, Invitation, InviteRequest};
 use reqwest::Method;
 
 impl Client {
@@ -68,5 +68,42 @@ impl Client {
     /// When there is no such agent, it is connected, or the request fails.
     pub async fn remove_agent(&self, id_or_name: &str) -> Result<(), Error> {
         self.done(self.request(Method::DELETE, &["v1", "agents", id_or_name])).await
+    }
+
+    /// Lets an agent coordinate runs of a namespace, or not any more.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the request fails.
+    pub async fn grant(&self, id_or_name: &str, request: &GrantRequest) -> Result<(), Error> {
+        self.done(self.post(&["v1", "agents", id_or_name, "grants"]).json(request)).await
+    }
+
+    /// Gives a stored workflow to an agent to own.
+    ///
+    /// # Errors
+    /// When there is no such agent or workflow, or the request fails.
+    pub async fn deploy(&self, id_or_name: &str, workflow: &str) -> Result<DeploymentView, Error> {
+        let request = DeployRequest {
+            workflow: workflow.to_owned(),
+        };
+        self.post_json(&["v1", "agents", id_or_name, "workflows"], &request).await
+    }
+
+    /// The workflows that an agent owns by the control plane's word.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the request fails.
+    pub async fn deployments(&self, id_or_name: &str) -> Result<Vec<DeploymentView>, Error> {
+        let request = self.get(&["v1", "agents", id_or_name, "workflows"]);
+        Ok(self.json::<Listing<_>>(request).await?.into_items())
+    }
+
+    /// Ends an agent's ownership of a workflow.
+    ///
+    /// # Errors
+    /// When it is not deployed there, or the request fails.
+    pub async fn undeploy(&self, id_or_name: &str, namespace: &str, name: &str) -> Result<(), Error> {
+        let path = ["v1", "agents", id_or_name, "workflows", namespace, name];
+        self.done(self.request(Method::DELETE, &path)).await
     }
 }

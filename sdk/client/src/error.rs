@@ -62,6 +62,12 @@ pub enum Unreachable {
     ConnectionRefused,
     #[error("no answer in time")]
     TimedOut,
+    /// There is no such socket.
+    #[error("no agent listens there")]
+    NoAgent,
+    /// The socket is another user's.
+    #[error("permission denied")]
+    NotAllowed,
     #[error("no such host")]
     UnknownHost,
     #[error("its certificate is not signed by the CA that was given")]
@@ -92,10 +98,15 @@ impl Error {
         match self {
             Self::Lost { .. } => Recovery::Retryable,
             Self::Unreachable { why, .. } => match why {
-                Unreachable::ConnectionRefused | Unreachable::TimedOut | Unreachable::Other(_) => Recovery::Retryable,
-                Unreachable::UnknownHost | Unreachable::UnknownCa | Unreachable::WrongName | Unreachable::Expired | Unreachable::Tls(_) => {
-                    Recovery::Terminal
+                Unreachable::ConnectionRefused | Unreachable::NoAgent | Unreachable::TimedOut | Unreachable::Other(_) => {
+                    Recovery::Retryable
                 }
+                Unreachable::NotAllowed
+                | Unreachable::UnknownHost
+                | Unreachable::UnknownCa
+                | Unreachable::WrongName
+                | Unreachable::Expired
+                | Unreachable::Tls(_) => Recovery::Terminal,
             },
             Self::Refused { status, .. } | Self::NotEyot { status, .. } if matches!(status, 408 | 429 | 500 | 502..=504) => {
                 Recovery::Retryable
@@ -152,6 +163,8 @@ impl Error {
         Some(match self {
             Self::Unreachable { why, .. } => match why {
                 Unreachable::ConnectionRefused => "is eyot-cloud running? `eyot dev` starts one on this machine",
+                Unreachable::NoAgent => "is `eyot-agent run` running? --agent takes its data folder, or `agent.sock` in it",
+                Unreachable::NotAllowed => "only the agent's own user may open its socket: become that user, or use sudo",
                 Unreachable::TimedOut => "is the address right, and does a firewall let it through?",
                 Unreachable::UnknownHost => "check the address: `eyot login ADDRESS` or EYOT_SERVER",
                 Unreachable::UnknownCa => "give the control plane's own CA: `eyot login ADDRESS --ca FILE` or EYOT_CA",
@@ -219,6 +232,8 @@ fn one_cause(error: &(dyn StdError + 'static)) -> Option<Unreachable> {
         match io.kind() {
             io::ErrorKind::ConnectionRefused => return Some(Unreachable::ConnectionRefused),
             io::ErrorKind::TimedOut => return Some(Unreachable::TimedOut),
+            io::ErrorKind::NotFound => return Some(Unreachable::NoAgent),
+            io::ErrorKind::PermissionDenied => return Some(Unreachable::NotAllowed),
             _ => {}
         }
     }

@@ -43,6 +43,9 @@ impl Client {
         if is_loopback(&base) {
             builder = builder.no_proxy();
         }
+        if let Some(socket) = &options.socket {
+            builder = builder.no_proxy().unix_socket(socket.clone());
+        }
         if let Some(pem) = &options.ca_pem {
             let bad = |reason: String| Error::BadCa { reason };
             let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| bad(e.to_string()))?;
@@ -58,10 +61,13 @@ impl Client {
         })
     }
 
-    /// The control plane's address, without a slash at the end.
+    /// The control plane's address, without a slash at the end; or the agent's socket.
     #[must_use]
     pub fn server(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        match &self.options.socket {
+            Some(socket) => socket.to_str().unwrap_or("the agent's socket"),
+            None => self.base.as_str().trim_end_matches('/'),
+        }
     }
 
     pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {

@@ -4,6 +4,7 @@ use crate::Error;
 use reqwest::Url;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where `eyot-cloud serve --dev` listens.
@@ -37,6 +38,8 @@ impl fmt::Debug for Token {
 pub struct Options {
     /// `https://host:port` or, on loopback, `http://127.0.0.1:port`.
     pub address: String,
+    /// The socket of an agent that is asked in place of a control plane; the address has no part in it then.
+    pub socket: Option<PathBuf>,
     pub token: Option<Token>,
     /// PEM of the control plane's CA. Given, it is the only one that is trusted; else the system's are.
     pub ca_pem: Option<String>,
@@ -50,6 +53,7 @@ impl Options {
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
+            socket: None,
             token: None,
             ca_pem: None,
             connect_timeout: Duration::from_secs(5),
@@ -61,6 +65,15 @@ impl Options {
     #[must_use]
     pub fn local() -> Self {
         Self::new(DEFAULT_ADDRESS)
+    }
+
+    /// An agent on this machine, by its socket.
+    #[must_use]
+    pub fn agent(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            socket: Some(socket.into()),
+            ..Self::new("http://agent")
+        }
     }
 
     /// The address, checked.

@@ -82,6 +82,15 @@ impl Client {
         self.post_json(&["v1", "workflows"], source).await
     }
 
+    /// Ends an agent's ownership of a workflow. For an agent's own socket.
+    ///
+    /// # Errors
+    /// When there is none, the control plane deployed it, or the request fails.
+    pub async fn remove_workflow(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        self.done(self.request(reqwest::Method::DELETE, &["v1", "workflows", namespace, name]))
+            .await
+    }
+
     /// Checks a workflow against the control plane's registry and stores nothing.
     ///
     /// # Errors

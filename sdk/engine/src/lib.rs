@@ -25,6 +25,7 @@ mod run;
 mod scope;
 #[cfg(test)]
 mod tests;
+pub mod view;
 mod yielding;
 
 pub use apply::{Applied, Rejected};

@@ -183,6 +183,9 @@ pub struct RunView {
     pub waiting_for: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// The agent that coordinates the run; the control plane does where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<String>,
 }
 
 /// One run, whole.
@@ -381,6 +384,35 @@ pub struct InviteRequest {
     /// At most an hour, which is also the default.
     #[serde(default)]
     pub valid_for: Option<Millis>,
+}
+
+/// A stored workflow for an agent to own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeployRequest {
+    /// `name`, `name@version`, or either with `namespace/` before it.
+    pub workflow: String,
+}
+
+/// A workflow on an agent that is to own it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentView {
+    pub namespace: String,
+    pub name: String,
+    pub version: String,
+    /// `on its way`, `deployed`, `ending` or `refused`
+    pub state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// Whether an agent may coordinate runs of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrantRequest {
+    pub namespace: String,
+    pub on: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

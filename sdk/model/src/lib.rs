@@ -16,6 +16,7 @@ mod ids;
 mod plan;
 mod state;
 mod time;
+mod trigger;
 mod value;
 mod workflow;
 
@@ -28,6 +29,7 @@ pub use ids::{AgentId, AttemptId, Epoch, FragmentId, ParseIdError, Path, Positio
 pub use plan::{Alternative, Choice, Fragment, Plan, Pruned, Refusal, Transfer};
 pub use state::{RunState, State};
 pub use time::{Millis, Timestamp};
+pub use trigger::{Mark, Origin, RequestKey, Trigger, TriggerSource};
 pub use value::{Inputs, Outputs, Value, ValueError};
 pub use workflow::{
     ComponentRef, Expr, ForEach, Grant, InputDecl, ItemFailure, Jitter, OnDisconnect, OnFailure, Placement, Resources, Retention,

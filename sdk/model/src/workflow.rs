@@ -2,7 +2,7 @@
 //!
 //! The YAML that people write is read by `eyot-spec`, which makes these types.
 
-use crate::{Digest, Millis, TaskIx, Value, depth};
+use crate::{Digest, Millis, TaskIx, Trigger, Value, depth};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,8 @@ pub struct Workflow {
     /// From submission to the end of the run.
     pub deadline: Option<Millis>,
     pub retention: Retention,
+    /// What starts runs of it on the agent that it is deployed to.
+    pub triggers: Vec<Trigger>,
 }
 
 impl Workflow {

@@ -5,6 +5,7 @@ mod contract;
 mod graph;
 mod kinds;
 mod names;
+mod trigger;
 mod values;
 
 use crate::component::{ComponentInfo, Components};
@@ -34,6 +35,7 @@ pub(crate) fn check(source: &Source<'_>, draft: WorkflowDraft<'_>, known: &dyn C
     };
     let edges = checker.tasks(&draft);
     checker.outputs(&draft);
+    checker.triggers(&draft);
     graph::cycles(&draft.tasks, &edges, checker.report);
     checker.losses(&draft);
     if checker.report.has_errors() {

@@ -4,7 +4,7 @@ use crate::Place;
 use crate::text::Scalar;
 use eyot_expr::Program;
 use eyot_model::{
-    Grant, InputDecl, ItemFailure, Millis, OnDisconnect, OnFailure, Resources, Retention, RetryPolicy, Template, TriggerRule,
+    Grant, InputDecl, ItemFailure, Millis, OnDisconnect, OnFailure, Resources, Retention, RetryPolicy, Template, TriggerRule, TriggerSource,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +53,16 @@ pub(crate) struct WorkflowDraft<'t> {
     pub(crate) max_parallel: Option<u32>,
     pub(crate) deadline: Option<Millis>,
     pub(crate) retention: Retention,
+    pub(crate) triggers: Vec<TriggerDraft<'t>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TriggerDraft<'t> {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) source: TriggerSource,
+    pub(crate) filter: Option<Expression<'t>>,
+    pub(crate) inputs: BTreeMap<String, Placed<Pattern<'t>>>,
 }
 
 #[derive(Debug)]

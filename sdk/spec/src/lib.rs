@@ -10,16 +10,22 @@
 mod check;
 mod component;
 mod draft;
+mod file_pattern;
 mod inputs;
 pub mod limits;
 mod read;
+mod registry;
 mod report;
+mod schedule;
 mod schema;
 mod suggest;
 mod text;
 
 pub use component::{ComponentInfo, Components, Unchecked};
+pub use file_pattern::{FilePattern, FilePatternError};
 pub use inputs::{InputProblem, check_inputs};
+pub use registry::{Registered, Registry, Version, direct_version, is_component_name, source_digest};
+pub use schedule::{Schedule, ScheduleError};
 pub use schema::json_schema;
 
 use eyot_model::Workflow;

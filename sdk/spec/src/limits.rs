@@ -14,3 +14,5 @@ pub const MAX_ALIAS_NODES: usize = 50_000;
 pub const MAX_DIAGNOSTICS: usize = 50;
 /// Longest name of a workflow, namespace, task, input or output, in characters.
 pub const MAX_NAME: usize = 63;
+/// Most triggers of one workflow.
+pub const MAX_TRIGGERS: usize = 100;

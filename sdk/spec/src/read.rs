@@ -8,6 +8,7 @@ mod pattern;
 mod policy;
 mod scalar;
 mod task;
+mod trigger;
 mod workflow;
 
 pub(crate) use fields::{CATALOGUE, Field, Shape, Table};

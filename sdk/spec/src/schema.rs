@@ -57,6 +57,7 @@ fn of_shape(shape: Shape) -> Value {
         Shape::Words => json!({"type": "array", "items": {"type": "string"}}),
         Shape::Map(table) => reference(table),
         Shape::WordOrMap(words, table) => json!({"anyOf": [{"enum": words}, reference(table)]}),
+        Shape::List(table) => json!({"type": "array", "items": reference(table)}),
         Shape::Named(table) => json!({"type": "object", "additionalProperties": reference(table)}),
         Shape::NamedAny => json!({"type": "object"}),
         Shape::GrantList => json!({"type": "array", "items": {"enum": GRANT_NAMES}, "uniqueItems": true}),

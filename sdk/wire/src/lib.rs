@@ -7,6 +7,7 @@
 mod enrol;
 mod frame;
 mod message;
+mod own;
 mod saved;
 mod stream;
 mod transfer;
@@ -17,6 +18,7 @@ pub use message::{
     Assignment, FragmentStanding, Heartbeat, HeartbeatReply, Held, Hello, Inventory, LogRecord, Refusal, Report, ReportItem, ToAgent,
     ToCloud, Welcome,
 };
+pub use own::{Deployed, Deployment, OwnRun, Submission};
 pub use saved::{INLINE_STATE, SavedBody, SavedState};
 pub use stream::{CloseCode, StreamKind, stream_code};
 pub use transfer::{BLOB_LIMIT, BlobReply, BlobRequest, RANGE_LIMIT};

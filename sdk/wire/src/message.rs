@@ -1,6 +1,7 @@
 //! The messages of a working link.
 
 use crate::SavedState;
+use crate::own::{Deployed, Deployment, OwnRun};
 use eyot_model::{
     AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, Resolution, RunId, TaskIx, Timestamp, Workflow,
 };
@@ -48,6 +49,10 @@ pub enum ToCloud {
         epoch: Epoch,
         through: Position,
     },
+    /// A run that this agent coordinates itself.
+    OwnRun(Box<OwnRun>),
+    /// A deployment, or the end of one, is durable here; or refused.
+    Deployed(Deployed),
 }
 
 /// From the control plane to an agent.
@@ -102,6 +107,28 @@ pub enum ToAgent {
         run: RunId,
         fragment: FragmentId,
         epoch: Epoch,
+    },
+    /// The agent's own run is stored up to this event.
+    OwnRunStored {
+        run: RunId,
+        through: u64,
+    },
+    /// The agent's own run is not taken here, and why. It stays with the agent.
+    OwnRunRefused {
+        run: RunId,
+        why: String,
+    },
+    /// The agent's own run is not known here, or not as far as was told: tell all of it.
+    OwnRunMissing {
+        run: RunId,
+    },
+    /// Own this workflow from now on.
+    Deploy(Box<Deployment>),
+    /// Own it no more. Its runs go on.
+    Undeploy {
+        namespace: String,
+        name: String,
+        revision: u64,
     },
 }
 

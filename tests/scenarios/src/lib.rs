@@ -8,16 +8,20 @@
 //! It knows nothing of what the scenarios prove; those are in `tests/`.
 
 mod agent;
+mod broker;
 mod cloud;
 mod manner;
+mod own;
 mod process;
 mod programs;
 mod stage;
 mod wait;
 
 pub use agent::{Agent, join};
+pub use broker::Broker;
 pub use cloud::{Cloud, Place, told};
 pub use manner::Manner;
+pub use own::runs_of;
 pub use process::Process;
 pub use programs::{component, program};
 pub use stage::Stage;

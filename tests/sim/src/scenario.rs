@@ -68,6 +68,7 @@ impl Scenario {
             max_parallel: r.chance(30).then(|| u32::try_from(r.between(1, 3)).unwrap_or(1)),
             deadline: None,
             retention: Retention::default(),
+            triggers: Vec::new(),
         };
         let plan = Plan {
             fragments: fragments.collect(),

@@ -169,6 +169,7 @@ fn workflow(digest: Digest, count: u32, chained: bool) -> Workflow {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     }
 }
 

@@ -88,6 +88,7 @@ fn workflow(tasks: u32) -> Workflow {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn list(State(app): State<App>, Params(filter): Params<Filter>)
     responses((status = 200, body = ComponentView), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn register(State(app): State<App>, Body(spec): Body<ComponentSpec>) -> Result<Json<ComponentView>, Error> {
     check_name(&spec.name)?;
-    if crate::registry::Version::parse(&spec.version).is_none() {
+    if eyot_spec::Version::parse(&spec.version).is_none() {
         return Err(invalid(format!("version `{}` is not `major.minor.patch`", spec.version)));
     }
     let description = spec.description.to_string();
@@ -116,11 +116,7 @@ fn invalid(message: String) -> Error {
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
-    let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !part.starts_with('-')
-    };
-    let fine = name.len() <= 128 && name.split('/').count() <= 3 && name.split('/').all(part);
-    if fine {
+    if eyot_spec::is_component_name(name) {
         Ok(())
     } else {
         Err(invalid(format!(

@@ -5,10 +5,12 @@ pub(crate) mod agents;
 mod blobs;
 mod body;
 mod components;
+mod deployments;
 mod events;
 mod flood;
 mod fragments;
 mod gate;
+mod grants;
 mod health;
 mod problem;
 mod reassign;
@@ -20,9 +22,11 @@ pub(crate) use flood::Flood;
 pub(crate) use gate::Peer;
 pub(crate) use problem::Error;
 
+use crate::access::Access;
 use crate::board::Board;
 use crate::conductor::{Handle, Planning, Stopping};
 use crate::fleet::Fleet;
+use crate::grants::Grants;
 use crate::store::Store;
 use crate::tokens::Tokens;
 use axum::Router;
@@ -52,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) blobs: eyot_blob::Store,
     pub(crate) fleet: Fleet,
+    pub(crate) grants: Grants,
+    pub(crate) access: Access,
     pub(crate) board: Board,
     pub(crate) conductor: Handle,
     pub(crate) planning: Arc<Planning>,
@@ -126,6 +132,9 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(agents::drain))
         .routes(routes!(agents::revoke))
         .routes(routes!(agents::readmit))
+        .routes(routes!(grants::list, grants::set))
+        .routes(routes!(deployments::list, deployments::deploy))
+        .routes(routes!(deployments::undeploy))
         .routes(routes!(admin::backup))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -44,7 +44,7 @@ pub(super) async fn list(State(app): State<App>, Params(filter): Params<Filter>)
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next = records.last().filter(|_| more).map(|record| record.id.to_string());
-    let items = records.iter().map(|record| views::run(record, &app.board)).collect();
+    let items = records.iter().map(|record| views::run(record, &app.board, &app.fleet)).collect();
     Ok(Json(Page { items, next }))
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest
     match begun {
         Ok(begun) if begun == run => {
             let record = load(&app, run).await?;
-            Ok((StatusCode::CREATED, Json(views::run(&record, &app.board))))
+            Ok((StatusCode::CREATED, Json(views::run(&record, &app.board, &app.fleet))))
         }
         Ok(earlier) => {
             let same = match &key {
@@ -126,7 +126,7 @@ async fn known(app: &App, run: RunId, same: bool) -> Result<(StatusCode, Json<Ru
         ));
     }
     let record = load(app, run).await?;
-    Ok((StatusCode::OK, Json(views::run(&record, &app.board))))
+    Ok((StatusCode::OK, Json(views::run(&record, &app.board, &app.fleet))))
 }
 
 /// What the request asks for, apart from its key.
@@ -149,7 +149,7 @@ pub(super) async fn show(State(app): State<App>, Path(run): Path<String>) -> Res
     let inputs = app.store.run_inputs(run).await?.unwrap_or_default();
     let plan = app.store.run_plan(run).await?;
     let entries = views::entries(&app.store, &record).await?;
-    let view = views::run(&record, &app.board);
+    let view = views::run(&record, &app.board, &app.fleet);
     let fleet = app.fleet.clone();
     let mut detail = blocking(move || views::detail(&record, view, &workflow, inputs, &entries, &fleet))
         .await?

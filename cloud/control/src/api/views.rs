@@ -6,14 +6,14 @@ use crate::fleet::Fleet;
 use crate::store::{Entry, Error, RunRecord, Store};
 use eyot_engine::{Graph, Instance, Run};
 use eyot_model::api::{RunDetail, RunEvent, RunView, TaskView};
-use eyot_model::{AgentId, Event, Inputs, Outcome, Path, Resolution, RunId, State, TaskIx, Value, Workflow};
+use eyot_model::{AgentId, Event, Inputs, Path, RunId, State, TaskIx, Workflow};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Entries read at once.
 const PAGE: u32 = 5_000;
 
-pub(super) fn run(record: &RunRecord, board: &Board) -> RunView {
+pub(super) fn run(record: &RunRecord, board: &Board, fleet: &Fleet) -> RunView {
     let counts = match record.ended_at {
         Some(_) => record.counts.clone(),
         None => board.counts(record.id).unwrap_or_default(),
@@ -29,6 +29,7 @@ pub(super) fn run(record: &RunRecord, board: &Board) -> RunView {
         counts,
         waiting_for: record.waiting_for.clone(),
         failure: record.outcome.as_ref().and_then(|outcome| outcome.failure.clone()),
+        coordinator: record.coordinator.map(|agent| fleet.name(agent)),
     }
 }
 
@@ -110,58 +111,28 @@ pub(super) fn detail(
 
 fn task(run: RunId, name: &str, item: Option<u32>, instance: &Instance, agent: Option<AgentId>, ended: bool, fleet: &Fleet) -> TaskView {
     let lost = !ended && !instance.state.is_terminal() && agent.is_some_and(|a| fleet.link(a) == eyot_model::LinkState::Disconnected);
-    let ran = instance.attempts > 0;
-    TaskView {
-        task: name.to_owned(),
-        item,
-        state: if lost { State::Disconnected } else { instance.state },
-        attempts: instance.tries(),
-        agent: agent.map(|agent| fleet.name(agent)),
-        started_at: instance.started_at,
-        ended_at: instance.ended_at,
-        usage: ran.then_some(instance.usage),
-        failure: instance.failure.clone(),
-        reason: instance
-            .skipped
-            .as_ref()
-            .map(ToString::to_string)
-            .or_else(|| {
-                let item = item.map(|item| format!("/{item}")).unwrap_or_default();
-                let command = format!("eyot runs resolve {run} {name}{item} --succeeded | --failed | --retry");
-                let waits = instance.unknown_attempt().filter(|_| !ended)?;
-                Some(format!("nobody knows how attempt {waits} ended; say it by `{command}`"))
-            })
-            .or_else(|| lost.then(|| "its agent is out of contact".to_owned())),
-        outputs: instance.outputs.as_ref().and_then(|outputs| match &**outputs {
-            Value::Map(map) => Some(map.clone()),
-            _ => None,
-        }),
+    let mut view = eyot_engine::view::task(name, item, instance);
+    view.agent = agent.map(|agent| fleet.name(agent));
+    if let Some(waits) = instance.unknown_attempt().filter(|_| !ended) {
+        let item = item.map(|item| format!("/{item}")).unwrap_or_default();
+        let command = format!("eyot runs resolve {run} {name}{item} --succeeded | --failed | --retry");
+        view.reason
+            .get_or_insert_with(|| format!("nobody knows how attempt {waits} ended; say it by `{command}`"));
     }
+    if lost {
+        view.state = State::Disconnected;
+        view.reason.get_or_insert_with(|| "its agent is out of contact".to_owned());
+    }
+    view
 }
 
 /// An entry as the event stream shows it.
 pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet) -> RunEvent {
-    let blank = |at, kind: &str| RunEvent {
-        seq,
-        at,
-        kind: kind.to_owned(),
-        task: None,
-        item: None,
-        attempt: None,
-        state: None,
-        run_state: None,
-        agent: None,
-        count: None,
-        failure: None,
-        message: None,
-    };
     let name = |task: TaskIx| workflow.tasks.get(task.index()).map(|task| task.name.clone());
     match entry {
         Entry::Event { event, agent } => {
-            let mut view = blank(event.at(), "");
-            view.task = event.task().and_then(name);
+            let mut view = eyot_engine::view::event(seq, event, workflow);
             view.agent = agent.map(|agent| fleet.name(agent));
-            describe(event, &mut view, workflow, name);
             view
         }
         Entry::Assigned {
@@ -173,21 +144,20 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
                 agent: Some(fleet.name(*agent)),
                 count: u32::try_from(tasks.len()).ok(),
                 message: Some(format!("epoch {}: {}{more}", epoch.0, names.join(", "))),
-                ..blank(*at, "assigned")
+                ..eyot_engine::view::entry(seq, *at, "assigned")
             }
         }
         Entry::Superseded { agent, reason, at, .. } => RunEvent {
             agent: Some(fleet.name(*agent)),
             message: Some(reason.clone()),
-            ..blank(*at, "superseded")
+            ..eyot_engine::view::entry(seq, *at, "superseded")
         },
         Entry::Late {
             epoch, agent, event, at, ..
         } => {
-            let mut view = blank(*at, "");
-            view.task = event.task().and_then(name);
+            let mut view = eyot_engine::view::event(seq, event, workflow);
+            view.at = *at;
             view.agent = Some(fleet.name(*agent));
-            describe(event, &mut view, workflow, name);
             let state = view.state.take();
             RunEvent {
                 kind: "late".to_owned(),
@@ -198,93 +168,6 @@ pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet)
                 )),
                 ..view
             }
-        }
-    }
-}
-
-fn describe(event: &Event, view: &mut RunEvent, workflow: &Workflow, name: impl Fn(TaskIx) -> Option<String>) {
-    let mut say = |kind: &str, state: Option<State>, path: Option<&Path>| {
-        kind.clone_into(&mut view.kind);
-        view.state = state;
-        view.item = path.and_then(|path| path.item);
-    };
-    match event {
-        Event::Started { path, attempt, .. } => {
-            say("started", Some(State::Running), Some(path));
-            view.attempt = Some(*attempt);
-        }
-        Event::Ended {
-            path,
-            attempt,
-            outcome,
-            retry_at,
-            ..
-        } => {
-            let (kind, state) = match (outcome, retry_at) {
-                (_, Some(_)) => ("retrying", State::Retrying),
-                (Outcome::Succeeded(_), None) => ("ended", State::Succeeded),
-                (Outcome::Cancelled, None) => ("ended", State::Cancelled),
-                (Outcome::Failed(f), None) if f.kind == eyot_model::FailureKind::Timeout => ("ended", State::TimedOut),
-                (Outcome::Failed(f), None) if workflow.waits_for_operator(path.task, f) => ("waiting", State::Waiting),
-                (Outcome::Failed(_), None) => ("ended", State::Failed),
-            };
-            say(kind, Some(state), Some(path));
-            view.attempt = Some(*attempt);
-            if let Outcome::Failed(failure) = outcome {
-                view.failure = Some(failure.clone());
-            }
-        }
-        Event::Failed { path, failure, .. } => {
-            say("failed", Some(State::Failed), Some(path));
-            view.failure = Some(failure.clone());
-        }
-        Event::Skipped { path, reason, .. } => {
-            say("skipped", Some(State::Skipped), Some(path));
-            view.message = Some(reason.to_string());
-        }
-        Event::UpstreamFailed { path, cause, .. } => {
-            say("upstream-failed", Some(State::UpstreamFailed), Some(path));
-            view.message = name(*cause).map(|cause| format!("task `{cause}` failed"));
-        }
-        Event::Expanded { count, .. } => {
-            say("expanded", Some(State::Waiting), None);
-            view.count = Some(*count);
-        }
-        Event::Cancelled { path, .. } => say("cancelled", Some(State::Cancelled), Some(path)),
-        Event::CancelRequested { by, .. } => {
-            say("cancel-requested", None, None);
-            view.message = Some(format!("asked for by {by}"));
-        }
-        Event::RunEnded { outcome, .. } => {
-            say("run-ended", None, None);
-            view.run_state = Some(outcome.state);
-            view.failure.clone_from(&outcome.failure);
-        }
-        Event::Yielded { path, attempt, .. } => {
-            say("yielded", Some(State::Queued), Some(path));
-            view.attempt = Some(*attempt);
-        }
-        Event::Resolved {
-            path,
-            attempt,
-            resolution,
-            by,
-            ..
-        } => {
-            let (state, word) = match resolution {
-                Resolution::Succeeded(_) => (State::Succeeded, "succeeded"),
-                Resolution::Failed => (State::Failed, "failed"),
-                Resolution::Retry => (State::Queued, "is to be tried again"),
-            };
-            say("resolved", Some(state), Some(path));
-            view.attempt = Some(*attempt);
-            view.message = Some(format!("{by} said that it {word}"));
-        }
-        Event::Rewound { generation, .. } => {
-            say("rewound", Some(State::Pending), None);
-            view.message = Some(format!(
-                "what it gave was lost with its device; it runs again (generation {generation})"
-            ));
         }
     }
 }

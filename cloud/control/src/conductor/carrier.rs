@@ -33,6 +33,11 @@ pub(super) enum Effect {
         counts: BTreeMap<State, u32>,
     },
     Ended(RunId),
+    /// A run that an agent coordinates: it may bring blobs for it.
+    Foreign {
+        run: RunId,
+        agent: AgentId,
+    },
     /// What the owner of a fragment may read from now on.
     Assign {
         run: RunId,
@@ -143,6 +148,7 @@ impl Carrier {
                 self.board.ended(run);
                 self.access.end(run);
             }
+            Effect::Foreign { run, agent } => self.access.foreign(run, agent),
             Effect::Assign { run, fragment, owner } => self.access.assign(run, fragment, owner),
             Effect::Saved { run, path, state } => self.access.saved(run, path, state),
             Effect::Result { run, task, blobs, from } => self.access.result(run, task, blobs, from),

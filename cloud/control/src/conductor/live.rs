@@ -3,7 +3,7 @@
 use crate::store::NewRun;
 use eyot_coordinator::Submission;
 use eyot_engine::Run;
-use eyot_model::{AgentId, Epoch, Event, FailureKind, FragmentId, Outcome, RunState, State, TaskIx, Workflow};
+use eyot_model::{AgentId, Epoch, Event, FailureKind, FragmentId, Outcome, RunState, State, TaskIx, Timestamp, Workflow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ pub(super) struct Live {
     pub(super) last_entry: u64,
     pub(super) state: RunState,
     pub(super) waiting_for: Option<String>,
+    pub(super) ended_at: Option<Timestamp>,
     pub(super) fragments: BTreeMap<FragmentId, (Option<AgentId>, Epoch)>,
     pub(super) owner: BTreeMap<TaskIx, FragmentId>,
     counts: Counts,
@@ -34,6 +35,7 @@ impl Live {
             last_entry: 0,
             state: RunState::Pending,
             waiting_for: None,
+            ended_at: None,
             fragments: BTreeMap::new(),
             owner: BTreeMap::new(),
             counts: Counts {
@@ -52,6 +54,7 @@ impl Live {
             version: self.workflow.version.clone(),
             created_at: submission.created_at,
             inputs: Arc::clone(&submission.inputs),
+            coordinator: None,
         }
     }
 

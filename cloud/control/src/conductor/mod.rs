@@ -4,12 +4,14 @@
 //! [`Step`] to the [`carrier`], which commits as many steps at once as there are and then does the rest in order.
 
 mod carrier;
+mod foreign;
 mod live;
 mod owners;
 mod planning;
 mod restore;
 mod steps;
 
+pub(crate) use foreign::ended_events;
 pub(crate) use planning::{DOCUMENT, Planning, Unplaced};
 
 use crate::access::Access;
@@ -20,7 +22,7 @@ use crate::store::{Change, Store};
 use carrier::{Effect, Step};
 use eyot_coordinator::{Coordinator, Moving, Nothing, Submission, Unresolvable, Which};
 use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, Resolution, RunId, TaskIx};
-use eyot_wire::{Inventory, Refusal, Report, SavedState};
+use eyot_wire::{Inventory, OwnRun, Refusal, Report, SavedState};
 use live::Live;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -104,6 +106,13 @@ pub(crate) enum Input {
         on: bool,
         answer: oneshot::Sender<Vec<Moving>>,
     },
+    /// An agent tells of a run of its own. `granted`: it may; `ended`: the store has that many events of it and its end.
+    OwnRun {
+        agent: AgentId,
+        told: Box<OwnRun>,
+        granted: bool,
+        ended: Option<u64>,
+    },
     /// A plan that was made beside the loop.
     Planned {
         run: RunId,
@@ -136,7 +145,7 @@ impl Input {
     /// The agent whose word this is.
     fn said_by(&self) -> Option<AgentId> {
         match self {
-            Self::Inventory { agent, .. } | Self::Accepted { agent, .. } | Self::Refused { agent, .. } | Self::Report { agent, .. } => {
+            Self::OwnRun { agent, .. } | Self::Inventory { agent, .. } | Self::Accepted { agent, .. } | Self::Refused { agent, .. } | Self::Report { agent, .. } => {
                 Some(*agent)
             }
             _ => None,
@@ -301,7 +310,13 @@ impl Conductor {
         match input {
             Input::Submit(submit) => self.submit(*submit, step),
             Input::Cancel { run, by, answer } => {
-                let done = self.coordinator.cancel(run, &by, now);
+                let done = match self.coordinator.foreign_agent(run) {
+                    Some(agent) => {
+                        let gone = self.options.fleet.get(agent).is_none_or(|(record, _)| record.revoked);
+                        self.coordinator.cancel_foreign(run, &by, gone, now)
+                    }
+                    None => self.coordinator.cancel(run, &by, now),
+                };
                 // Answered when the request is stored.
                 self.translate(step);
                 step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(done))));
@@ -363,6 +378,12 @@ impl Conductor {
                 state,
             } => self.coordinator.saved(agent, run, fragment, *state),
             Input::Report { agent, report } => self.coordinator.reported(agent, report, now),
+            Input::OwnRun {
+                agent,
+                told,
+                granted,
+                ended,
+            } => self.coordinator.own_run(agent, *told, granted, ended, now),
             Input::Planned { run, outcome } => {
                 self.planning.remove(&run);
                 self.planned(run, outcome, step);

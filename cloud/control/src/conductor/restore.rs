@@ -28,6 +28,20 @@ impl Conductor {
                 .await?
                 .ok_or_else(|| missing("the workflow of a run"))?;
             let inputs = store.run_inputs(run).await?.ok_or_else(|| missing("the inputs of a run"))?;
+            if let Some(agent) = record.coordinator {
+                let mut entries = Vec::new();
+                loop {
+                    let page = store.entries(run, entries.last().map_or(0, |(seq, _)| *seq), PAGE).await?;
+                    if page.is_empty() {
+                        break;
+                    }
+                    entries.extend(page);
+                }
+                if let Err(error) = self.restore_foreign(&record, agent, workflow.workflow, inputs, entries) {
+                    tracing::error!(%run, error, "an agent's own run cannot be taken up");
+                }
+                continue;
+            }
             let submission = Submission {
                 run,
                 workflow: workflow.workflow,

@@ -77,12 +77,17 @@ impl Conductor {
             }
             Wanted::Heard { agent, through } => step.changes.push(Change::SetCommitted { agent, through }),
             Wanted::Ended { run, outcome } => self.ended(run, outcome, step),
+            Wanted::Foreign { agent, submission } => self.foreign(agent, submission, step),
+            Wanted::Cancelling { run } => self.set_state(run, RunState::Cancelling, None, step),
         }
     }
 
     fn event(&mut self, run: RunId, event: Event, agent: Option<AgentId>, step: &mut Step) {
         let Some(live) = self.live.get_mut(&run) else { return };
         live.count(&event);
+        if let Event::RunEnded { at, .. } = &event {
+            live.ended_at = Some(*at);
+        }
         metrics::counter!("eyot_events_total", "kind" => kind(&event)).increment(1);
         if let Some(agent) = agent {
             if let Event::Started { path, epoch, .. } | Event::Ended { path, epoch, .. } = &event
@@ -125,7 +130,8 @@ impl Conductor {
             run,
             outcome: Box::new(outcome),
             counts,
-            at,
+            // Agents tell of runs of their own when those are long over.
+            at: live.ended_at.unwrap_or(at),
             expires_at: at.after(keep),
         });
         step.assigns = true;

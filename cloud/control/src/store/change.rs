@@ -1,11 +1,11 @@
 //! What a commit can ask of the store: guards that must hold, and changes.
 
 use super::{
-    AgentRecord, ComponentRecord, Entry, Error, FragmentRow, Invite, LogRow, NewRun, TokenRecord, WorkflowRecord, agents, components,
-    credentials, documents, logs, retention, runs, saved, workflows,
+    AgentRecord, ComponentRecord, DeploymentRow, Entry, Error, FragmentRow, Invite, LogRow, NewRun, TokenRecord, WorkflowRecord, agents,
+    components, credentials, deployments, documents, grants, logs, retention, runs, saved, workflows,
 };
 use eyot_model::{AgentId, AgentProfile, Digest, Epoch, FragmentId, Path, Plan, Position, RunId, RunOutcome, RunState, State, Timestamp};
-use eyot_wire::SavedState;
+use eyot_wire::{Deployed, SavedState};
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -154,6 +154,17 @@ pub enum Change {
         agent: AgentId,
         incarnation: Option<u64>,
     },
+    PutDeployment(Box<DeploymentRow>),
+    /// What an agent says of a deployment.
+    DeploymentAnswered {
+        agent: AgentId,
+        deployed: Deployed,
+    },
+    SetGrant {
+        agent: AgentId,
+        namespace: String,
+        on: bool,
+    },
     Revoke(AgentId),
     DeleteAgent(AgentId),
     PutInvite(Box<Invite>),
@@ -224,6 +235,17 @@ impl Change {
             Self::SetCommitted { agent, through } => agents::set_committed(c, *agent, *through).await,
             Self::SetIncarnation { agent, incarnation } => agents::set_incarnation(c, *agent, *incarnation).await,
             Self::SetDraining { agent, on } => agents::set_draining(c, *agent, *on).await,
+            Self::PutDeployment(row) => deployments::put(c, row).await,
+            Self::DeploymentAnswered { agent, deployed } => {
+                let Deployed {
+                    namespace,
+                    name,
+                    revision,
+                    refused,
+                } = deployed;
+                deployments::answered(c, *agent, namespace, name, *revision, refused.as_deref()).await
+            }
+            Self::SetGrant { agent, namespace, on } => grants::set(c, *agent, namespace, *on).await,
             Self::Revoke(agent) => agents::revoke(c, *agent).await,
             Self::DeleteAgent(agent) => agents::delete(c, *agent).await,
             Self::PutInvite(invite) => credentials::put_invite(c, invite).await,

@@ -41,11 +41,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn agent_knows_run(&self, agent: AgentId, run: RunId) -> Result<bool, Error> {
-        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM fragments WHERE run = ? AND agent = ? LIMIT 1")
-            .bind(key(run.0))
-            .bind(key(agent.0))
-            .fetch_optional(self.readers())
-            .await?;
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM fragments WHERE run = ?1 AND agent = ?2 UNION SELECT 1 FROM runs WHERE id = ?1 AND coordinator = ?2 LIMIT 1",
+        )
+        .bind(key(run.0))
+        .bind(key(agent.0))
+        .fetch_optional(self.readers())
+        .await?;
         Ok(found.is_some())
     }
 }

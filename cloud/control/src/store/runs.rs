@@ -42,6 +42,16 @@ pub enum Entry {
 }
 
 impl Entry {
+    fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Event {
+                event: Event::RunEnded { .. },
+                ..
+            }
+        )
+    }
+
     /// The blobs that the entry names: while its run is kept, so are they.
     fn blobs(&self, found: &mut BTreeSet<Digest>) {
         let mut values =
@@ -71,6 +81,8 @@ pub struct NewRun {
     pub version: String,
     pub created_at: Timestamp,
     pub inputs: std::sync::Arc<Inputs>,
+    /// The agent that coordinates it, where one does.
+    pub coordinator: Option<AgentId>,
 }
 
 /// A run as it is stored.
@@ -87,6 +99,8 @@ pub struct RunRecord {
     /// Task instances by state, once the run has ended.
     pub counts: BTreeMap<State, u32>,
     pub outcome: Option<RunOutcome>,
+    /// The agent that coordinates it, where one does.
+    pub coordinator: Option<AgentId>,
 }
 
 /// An assignment as it is stored.
@@ -110,7 +124,7 @@ pub struct RunFilter {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "id, namespace, workflow, version, state, created_at, ended_at, waiting_for, counts, outcome";
+const COLUMNS: &str = "id, namespace, workflow, version, state, created_at, ended_at, waiting_for, counts, outcome, coordinator";
 
 fn record(row: &SqliteRow) -> Result<RunRecord, Error> {
     let state: String = row.try_get(4)?;
@@ -130,6 +144,10 @@ fn record(row: &SqliteRow) -> Result<RunRecord, Error> {
             source: None,
         })?,
         outcome: outcome.map(|bytes| codec::decode(&bytes, "the outcome of a run")).transpose()?,
+        coordinator: row
+            .try_get::<Option<Vec<u8>>, _>(10)?
+            .map(|bytes| id128(&bytes, "the coordinator of a run").map(AgentId))
+            .transpose()?,
     })
 }
 
@@ -297,15 +315,20 @@ pub(super) async fn key_unused(c: &mut SqliteConnection, hash: &[u8; 32]) -> Res
 }
 
 pub(super) async fn insert(c: &mut SqliteConnection, run: &NewRun) -> Result<(), Error> {
-    sqlx::query("INSERT INTO runs (id, namespace, workflow, version, state, created_at, inputs) VALUES (?, ?, ?, ?, 'pending', ?, ?)")
+    sqlx::query("INSERT INTO runs (id, namespace, workflow, version, state, created_at, inputs, coordinator) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)")
         .bind(key(run.id.0))
         .bind(run.namespace.clone())
         .bind(run.workflow.clone())
         .bind(run.version.clone())
         .bind(micros(run.created_at))
         .bind(codec::encode(&*run.inputs, "the inputs of a run")?)
+        .bind(run.coordinator.map(|agent| key(agent.0)))
         .execute(&mut *c)
         .await?;
+    if run.coordinator.is_some() {
+        // What it began with is at its agent.
+        return Ok(());
+    }
     let mut blobs = BTreeSet::new();
     run.inputs
         .values()
@@ -362,8 +385,12 @@ pub(super) async fn end(
 pub(super) async fn append(c: &mut SqliteConnection, run: RunId, first: u64, entries: &[Entry]) -> Result<(), Error> {
     let mut blobs = BTreeSet::new();
     let mut rows = Vec::with_capacity(entries.len());
+    let foreign = is_foreign(c, run).await?;
     for (seq, entry) in (first..).zip(entries) {
-        entry.blobs(&mut blobs);
+        // An agent brings the outputs of its own runs here, and nothing else of them.
+        if !foreign || entry.is_end() {
+            entry.blobs(&mut blobs);
+        }
         rows.push((count(seq), codec::encode(entry, "an entry of a run")?));
     }
     // Several in a statement: each statement is a way to the database's thread and back.
@@ -376,6 +403,14 @@ pub(super) async fn append(c: &mut SqliteConnection, run: RunId, first: u64, ent
         insert.build().execute(&mut *c).await?;
     }
     pin_all(c, run, blobs).await
+}
+
+async fn is_foreign(c: &mut SqliteConnection, run: RunId) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ? AND coordinator IS NOT NULL")
+        .bind(key(run.0))
+        .fetch_optional(c)
+        .await?;
+    Ok(found.is_some())
 }
 
 pub(super) async fn pin(c: &mut SqliteConnection, run: RunId, digests: &[Digest]) -> Result<(), Error> {

@@ -19,6 +19,7 @@ fn workflow(name: &str, version: &str) -> WorkflowRecord {
         max_parallel: None,
         deadline: None,
         retention: eyot_model::Retention::default(),
+        triggers: Vec::new(),
     };
     let text = format!("{name} {version}");
     WorkflowRecord {
@@ -38,6 +39,7 @@ fn new_run(id: u128) -> Change {
         version: "1".into(),
         created_at: AT,
         inputs: Arc::default(),
+        coordinator: None,
     }))
 }
 
@@ -150,6 +152,7 @@ async fn a_request_changes_everything_or_nothing() {
             version: "1".into(),
             created_at: AT,
             inputs: Arc::default(),
+            coordinator: None,
         })),
     ];
     assert!(matches!(store.commit(vec![], changes).await, Err(Error::Sql(_))));

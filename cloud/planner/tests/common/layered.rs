@@ -37,6 +37,7 @@ pub(crate) fn workflow(tasks: Vec<Task>) -> Workflow {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use eyot_agent::config::{AgentConfig, ConfigError, DiskConfig, LogConfig, device_key};
 use eyot_agent::disk_status::human_bytes;
 use eyot_agent::link::{LinkContext, keep};
-use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, copies, device, status};
+use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, copies, device, local, triggers};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
 use eyot_model::{DiskState, Load};
@@ -235,16 +235,22 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     };
     let storage = Storage::open(data, capacity, &limits, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
-    let agent = identity.as_ref().map_or_else(|| "unknown".to_owned(), |i| i.agent().to_string());
-    let _status = match status::serve(data, Arc::clone(&runtime), agent.clone(), config.name.clone()) {
-        Ok(status) => Some(status),
+    let agent = identity.as_ref().map(|identity| identity.agent()).unwrap_or_default();
+    let own = local::Device {
+        runtime: Arc::clone(&runtime),
+        id: agent,
+        name: config.name.clone(),
+    };
+    let _local = match local::serve(data, own) {
+        Ok(serving) => Some(serving),
         Err(error) => {
             // Such as a path that is too long for a socket: no reason to leave the work undone.
-            tracing::warn!(%error, path = %status::socket_path(data).display(), "`eyot-agent status` will get no answer");
+            tracing::warn!(%error, path = %local::socket_path(data).display(), "`eyot --agent` and `eyot-agent status` will get no answer");
             None
         }
     };
-    tracing::info!(agent, name = config.name, version = env!("CARGO_PKG_VERSION"), "agent is running");
+    tokio::spawn(triggers::listen(Arc::clone(&runtime), agent, data.to_owned()));
+    tracing::info!(%agent, name = config.name, version = env!("CARGO_PKG_VERSION"), "agent is running");
     eyot_agent::notify_ready();
     let (stop, stopped) = watch::channel(false);
     let link = match identity.filter(|_| !config.addresses.is_empty()) {
@@ -343,10 +349,10 @@ fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
-    let status = status::ask(&data).await.with_context(|| {
+    let status = local::ask(&data).await.with_context(|| {
         format!(
             "no agent answers on `{}`; is `eyot-agent run` running?",
-            status::socket_path(&data).display()
+            local::socket_path(&data).display()
         )
     })?;
     if json {
@@ -369,16 +375,20 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
     }
     for run in status.runs {
         println!(
-            "run       {} {} {}",
+            "run       {} {} {}{}",
             run.id,
             run.workflow,
-            if run.done_here { "done here" } else { "in progress" }
+            if run.done_here { "done here" } else { "in progress" },
+            if run.own { ", of this agent's own" } else { "" }
         );
+    }
+    for run in status.refused {
+        println!("refused   {} {}", run.id, run.why);
     }
     Ok(())
 }
 
-fn print_disk(status: &status::Status) {
+fn print_disk(status: &local::Status) {
     let (disk, waiting) = (&status.disk, &status.waiting);
     if status.unreported {
         let oldest = waiting

@@ -9,14 +9,25 @@ pub(super) const TREE: &str = "node";
 
 pub(super) fn to_journal(record: &Record) -> Result<eyot_checkpoint::Record, RecordError> {
     let keep = match record {
-        Record::Assigned(assignment) | Record::Submitted(assignment) => Keep::WhileLive(LiveKey(assignment.run.0)),
+        Record::Assigned(assignment) => Keep::WhileLive(LiveKey(assignment.run.0)),
+        Record::Submitted(submission) => Keep::WhileLive(LiveKey(submission.run.0)),
         Record::Own { run, .. }
         | Record::Fact { run, .. }
         | Record::Dropped { run, .. }
         | Record::AtRest { run, .. }
         | Record::WentOn { run, .. } => Keep::WhileLive(LiveKey(run.0)),
         Record::Released { run } => Keep::Ends(LiveKey(run.0)),
-        Record::Committed { .. } | Record::Saved { .. } | Record::Unsaved { .. } => Keep::UntilFolded,
+        Record::Archived { submission, .. } => Keep::Ends(LiveKey(submission.run.0)),
+        Record::Committed { .. }
+        | Record::Saved { .. }
+        | Record::Unsaved { .. }
+        | Record::History { .. }
+        | Record::Told { .. }
+        | Record::Component(_)
+        | Record::Owned(_)
+        | Record::Disowned { .. }
+        | Record::Fired { .. }
+        | Record::FileGone { .. } => Keep::UntilFolded,
     };
     Ok(eyot_checkpoint::Record {
         keep,

@@ -22,6 +22,7 @@ use self::room::Room;
 use crate::cloud_time::CloudTime;
 use crate::config::DiskLimits;
 use crate::logs::Logs;
+use crate::own_logs::OwnLogs;
 use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
 use eyot_clock::{Clock, Rest};
@@ -41,6 +42,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 const FINISH: Duration = Duration::from_secs(10);
 /// Longest sleep while a timer runs.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// How long whoever asked waits for the disk.
+const DURABLE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the runtime is made of.
 pub struct Parts {
@@ -66,12 +69,17 @@ pub struct Runtime {
     pub(crate) blobs: Arc<Store>,
     pub(crate) models: Arc<eyot_infer::Runtime>,
     pub(crate) logs: Logs,
+    pub(crate) own_logs: OwnLogs,
     pub(crate) room: Room,
     pub(crate) data: PathBuf,
     pub(crate) clock: Clock,
     journal: Journal,
     link: watch::Sender<Option<AgentLink>>,
     cloud_time: Mutex<Option<CloudTime>>,
+    /// Durable position, for whoever waits for one.
+    durable: watch::Sender<Position>,
+    /// Changes whenever the agent owns other workflows than before.
+    workflows: watch::Sender<u64>,
     timer: Notify,
     finished: Mutex<HashMap<RunId, oneshot::Sender<RunOutcome>>>,
     stopping: AtomicBool,
@@ -95,6 +103,7 @@ impl Runtime {
             host: parts.host,
             blobs: parts.blobs,
             models: parts.models,
+            own_logs: OwnLogs::default(),
             logs: parts.logs,
             room: Room::new(parts.limits),
             data: parts.data,
@@ -102,6 +111,8 @@ impl Runtime {
             journal: service.handle(),
             link: watch::Sender::new(None),
             cloud_time: Mutex::default(),
+            durable: watch::Sender::new(Position::default()),
+            workflows: watch::Sender::new(0),
             timer: Notify::new(),
             finished: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -200,7 +211,10 @@ impl Runtime {
 
     fn hear(&self, news: News) {
         match news {
-            News::Synced(position) => self.turn(|node, _| node.journal_synced(position)),
+            News::Synced(position) => {
+                self.turn(|node, _| node.journal_synced(position));
+                self.durable.send_replace(position);
+            }
             News::Disk(state) => self.disk_turned(state),
             News::Health => {
                 let health = self.journal.health();
@@ -233,16 +247,23 @@ impl Runtime {
         }
     }
 
-    /// Runs a workflow that this agent coordinates by itself, without the cloud, to its durable end.
+    /// Runs a workflow that this agent coordinates by itself, without the cloud, to its durable end, and forgets it.
     ///
     /// # Errors
     /// When the workflow cannot run, or the agent stops meanwhile.
     pub async fn run_here(&self, assignment: eyot_wire::Assignment) -> Result<RunOutcome, RunHereError> {
         let run = assignment.run;
+        let submission = eyot_wire::Submission {
+            run,
+            workflow: assignment.workflow,
+            inputs: assignment.inputs,
+            created_at: assignment.created_at,
+            origin: eyot_model::Origin::Device { key: None },
+        };
         let (tell, told) = oneshot::channel();
         self.finished.lock().insert(run, tell);
         let mut refused = None;
-        self.turn(|node, now| refused = node.submit(assignment, now).err());
+        self.turn(|node, now| refused = node.submit(submission, now).err());
         if let Some(error) = refused {
             self.finished.lock().remove(&run);
             return Err(RunHereError::Refused(error));
@@ -250,6 +271,39 @@ impl Runtime {
         let outcome = told.await.map_err(|_| RunHereError::Stopped)?;
         self.turn(|node, _| node.release(run));
         Ok(outcome)
+    }
+
+    /// Waits until everything up to a position is durable.
+    ///
+    /// # Errors
+    /// When it does not become so: the disk takes nothing, or the agent stops.
+    pub(crate) async fn durable(&self, position: Position) -> Result<(), NotDurable> {
+        let mut durable = self.durable.subscribe();
+        self.journal.request_sync(position);
+        let reached = async {
+            loop {
+                if self.journal.synced().n >= position.n {
+                    return Ok(());
+                }
+                durable.changed().await.map_err(|_| NotDurable)?;
+            }
+        };
+        tokio::time::timeout(DURABLE_PATIENCE, reached).await.map_err(|_| NotDurable)?
+    }
+
+    /// Changes whenever more is durable.
+    pub(crate) fn watch_synced(&self) -> watch::Receiver<Position> {
+        self.durable.subscribe()
+    }
+
+    /// Whoever listens for triggers is told to look again.
+    pub(crate) fn workflows_changed(&self) {
+        let version = self.look(Node::workflows_version);
+        self.workflows.send_replace(version);
+    }
+
+    pub(crate) fn watch_workflows(&self) -> watch::Receiver<u64> {
+        self.workflows.subscribe()
     }
 
     pub(crate) fn is_linked(&self) -> bool {
@@ -315,8 +369,13 @@ impl Runtime {
 /// Why a run on this agent alone did not come to an end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunHereError {
-    #[error(transparent)]
-    Refused(#[from] eyot_node::SubmitError),
+    #[error("run is not taken")]
+    Refused(#[source] eyot_node::SubmitError),
     #[error("agent stopped before the run ended; it goes on at the next start")]
     Stopped,
 }
+
+/// What was decided does not become durable now.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal takes nothing, or the agent stops")]
+pub(crate) struct NotDurable;

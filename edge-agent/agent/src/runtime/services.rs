@@ -40,14 +40,16 @@ impl Services for AttemptServices {
             LogLevel::Debug => 4,
             LogLevel::Trace => 5,
         };
-        self.runtime.logs.push(LogRecord {
+        let line = LogRecord {
             run: self.id.run,
             path: self.id.path,
             attempt: self.id.attempt,
             at: self.runtime.clock.now(),
             level,
             message: message.to_owned(),
-        });
+        };
+        self.runtime.own_logs.push(line.clone());
+        self.runtime.logs.push(line);
     }
 
     fn progress(&self, done: u64, total: u64, message: &str) {

@@ -113,7 +113,7 @@ type Records = Vec<(eyot_model::Position, Record)>;
 
 fn read(store: &StoreView) -> Result<Records, eyot_checkpoint::store::StoreError> {
     let mut records = Vec::new();
-    for prefix in [Fold::history_prefix(), Fold::committed_key(), Fold::saved_prefix()] {
+    for prefix in Fold::prefixes() {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = store.scan(TREE, &prefix, after.as_deref(), 1_024)?;

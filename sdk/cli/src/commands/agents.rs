@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::paint::Paint;
 use crate::table::{Align, Table, cell};
 use eyot_model::Millis;
-use eyot_model::api::{AgentView, Invitation, InviteRequest};
+use eyot_model::api::{AgentView, GrantRequest, Invitation, InviteRequest};
 use eyot_model::{DiskState, LinkState};
 use jiff::tz::TimeZone;
 
@@ -32,6 +32,12 @@ pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Outp
             done(output, &agent, if off { "gets work again" } else { "gets no new work" })
         }
         AgentsCommand::Drain { agent, timeout } => super::drain::drain(&client, &agent, timeout, output).await,
+        AgentsCommand::Grant { agent, namespace, off } => {
+            let request = GrantRequest { namespace, on: !off };
+            client.grant(&agent, &request).await?;
+            let what = if off { "may not coordinate" } else { "may coordinate" };
+            done(output, &agent, &format!("{what} runs of namespace {}", request.namespace))
+        }
         AgentsCommand::Revoke { agent } => {
             client.revoke(&agent).await?;
             done(output, &agent, "is shut out for good")

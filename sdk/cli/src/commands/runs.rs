@@ -122,6 +122,7 @@ fn list(runs: &[RunView], paint: Paint) -> String {
         ("TASKS", Align::Right),
         ("STARTED", Align::Left),
         ("TOOK", Align::Right),
+        ("BY", Align::Left),
         ("", Align::Left),
     ]);
     let now = human::now();
@@ -144,6 +145,7 @@ fn list(runs: &[RunView], paint: Paint) -> String {
             format!("{ended}/{all}"),
             human::age(run.created_at, now),
             human::duration(run.ended_at.unwrap_or(now).since(run.created_at)),
+            run.coordinator.as_deref().map(|agent| cell(agent, 32)).unwrap_or_default(),
             word,
         ]);
     }

@@ -38,6 +38,9 @@ fn head(run: &RunDetail, paint: Paint) -> String {
         cell(&format!("{}/{}@{}", view.namespace, view.workflow, view.version), 120),
     );
     add("state", paint.state(view.state.as_str()));
+    if let Some(agent) = &view.coordinator {
+        add("coordinated by", format!("agent {}", cell(agent, 80)));
+    }
     if let Some(waiting) = &view.waiting_for {
         add("waits for", cell(waiting, 400));
     }

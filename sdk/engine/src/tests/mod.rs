@@ -80,6 +80,7 @@ pub(super) fn graph(tasks: Vec<Task>) -> Arc<Graph> {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     };
     Arc::new(Graph::compile(Arc::new(workflow)).expect("the graph is right"))
 }

@@ -1,8 +1,8 @@
 //! The workflow of a draft without mistakes.
 
 use super::{Component, Edges};
-use crate::draft::{Expression, ForEachDraft, TaskDraft, WorkflowDraft};
-use eyot_model::{ComponentRef, Expr, ForEach, Placement, Task, TaskIx, Template, Workflow};
+use crate::draft::{Expression, ForEachDraft, TaskDraft, TriggerDraft, WorkflowDraft};
+use eyot_model::{ComponentRef, Expr, ForEach, Placement, Task, TaskIx, Template, Trigger, Workflow};
 
 /// Whether running the task twice is harmless: as its author says, else as its component says.
 pub(crate) fn is_idempotent(task: &TaskDraft<'_>, component: &Component) -> bool {
@@ -32,6 +32,16 @@ pub(crate) fn workflow(draft: WorkflowDraft<'_>, edges: &Edges, components: &[Co
         max_parallel: draft.max_parallel,
         deadline: draft.deadline,
         retention: draft.retention,
+        triggers: draft.triggers.into_iter().map(trigger).collect(),
+    }
+}
+
+fn trigger(draft: TriggerDraft<'_>) -> Trigger {
+    Trigger {
+        name: draft.name,
+        source: draft.source,
+        filter: draft.filter.as_ref().map(expr),
+        inputs: draft.inputs.into_iter().map(|(name, p)| (name, p.value.template)).collect(),
     }
 }
 

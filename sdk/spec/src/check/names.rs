@@ -6,7 +6,7 @@ use crate::draft::{TaskDraft, WorkflowDraft};
 use crate::report::code;
 use crate::suggest::{did_you_mean, one_of};
 use eyot_expr::Reference;
-use eyot_model::InputDecl;
+use eyot_model::{InputDecl, TriggerSource};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +19,7 @@ pub(crate) enum Site<'d, 't> {
     Placement,
     Retry,
     Outputs,
+    Trigger(&'d TriggerSource),
 }
 
 pub(crate) struct Problem {
@@ -122,6 +123,12 @@ impl<'c> Names<'c> {
             ("agent", Site::Placement) => one_field(reference, &["name", "site", "labels", "capabilities"]).map(|()| None),
             ("error", Site::Retry) => one_field(reference, &["kind", "code", "message", "retryable"]).map(|()| None),
             ("attempt", Site::Retry) => Ok(None),
+            ("event", Site::Trigger(source)) => one_field(reference, event_fields(source)).map(|()| None).map_err(|mut problem| {
+                if let (TriggerSource::Mqtt { .. }, Some(field)) = (source, reference.field(0)) {
+                    problem.help = Some(format!("did you mean `event.payload.{field}`?"));
+                }
+                problem
+            }),
             _ => Err(self.unknown_root(root, site)),
         }
     }
@@ -141,10 +148,11 @@ impl<'c> Names<'c> {
             Site::Placement => ("`placement`", vec!["agent", "inputs"]),
             Site::Retry => ("`retry.when`", vec!["error", "attempt"]),
             Site::Outputs => ("`outputs`", vec!["inputs", "tasks", "run"]),
+            Site::Trigger(_) => ("a trigger", vec!["event"]),
         };
         let item = match site {
             Site::When(task, _) | Site::Items(task, _) | Site::With(task, _) => task.for_each.as_ref().map(|e| e.name.as_str()),
-            Site::Placement | Site::Retry | Site::Outputs => None,
+            Site::Placement | Site::Retry | Site::Outputs | Site::Trigger(_) => None,
         };
         if let (Site::When(..) | Site::Items(..), Some(item)) = (site, item)
             && (root == item || root == "index")
@@ -160,6 +168,7 @@ impl<'c> Names<'c> {
         let elsewhere = match root {
             "item" | "index" => Some("items are known in a task with `forEach`".to_owned()),
             "agent" => Some("agents are known in `placement`".to_owned()),
+            "event" => Some("events are known in `triggers`; a run gets what it needs as `inputs` of the trigger".to_owned()),
             "error" | "attempt" => Some("errors are known in `retry.when`".to_owned()),
             _ => None,
         };
@@ -318,6 +327,15 @@ impl<'c> Names<'c> {
             _ if fields.is_empty() => Kinds::MAP,
             _ => Kinds::ANY,
         }
+    }
+}
+
+/// What is told of a happening.
+fn event_fields(source: &TriggerSource) -> &'static [&'static str] {
+    match source {
+        TriggerSource::Schedule { .. } => &["source", "time", "millis"],
+        TriggerSource::Mqtt { .. } => &["source", "topic", "payload"],
+        TriggerSource::File { .. } => &["source", "name", "path", "size", "modified", "file"],
     }
 }
 

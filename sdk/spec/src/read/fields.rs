@@ -48,6 +48,8 @@ pub(crate) enum Shape {
     Map(&'static Table),
     /// A word, or a map.
     WordOrMap(&'static [&'static str], &'static Table),
+    /// A list of such maps.
+    List(&'static Table),
     /// Names of the author's own, each with such a map.
     Named(&'static Table),
     /// Names of the author's own, each with any value.
@@ -121,7 +123,11 @@ pub(crate) static SPEC: Table = Table {
             "What a failed task means for the run; `finish` if left out.",
         ),
         field("retention", Shape::Map(&RETENTION), "How long ended runs are kept."),
-        later("triggers", "Schedules, events and webhooks that start runs."),
+        field(
+            "triggers",
+            Shape::List(&TRIGGER),
+            "What starts runs on the agent that the workflow is deployed to.",
+        ),
         later("priority", "Which runs go first."),
         later("fairness", "Sharing between runs."),
         later("concurrency", "Limits over several runs."),
@@ -272,6 +278,66 @@ pub(crate) static ON_DISCONNECT: Table = Table {
     ],
 };
 
+pub(crate) static TRIGGER: Table = Table {
+    what: "a trigger",
+    fields: &[
+        field(
+            "name",
+            Shape::Like("^[a-z]([a-z0-9-]*[a-z0-9])?$"),
+            "Name of the trigger; its kind and number if left out.",
+        ),
+        field("schedule", Shape::Map(&SCHEDULE), "Starts runs at instants of wall time."),
+        field("event", Shape::Map(&EVENT), "Starts runs for messages."),
+        field("file", Shape::Map(&FILE), "Starts runs for files that appear."),
+        field(
+            "inputs",
+            Shape::NamedAny,
+            "Inputs of the run, `${{ event.… }}` in them for what happened.",
+        ),
+        later("webhook", "Starts runs for HTTP requests."),
+    ],
+};
+
+pub(crate) static SCHEDULE: Table = Table {
+    what: "`schedule`",
+    fields: &[
+        required(
+            "cron",
+            Shape::Text,
+            "Minute, hour, day of month, month, day of week; seconds may come first.",
+        ),
+        field("timeZone", Shape::Text, "Such as `Asia/Shanghai`; `UTC` if left out."),
+        field(
+            "catchUp",
+            Shape::Duration,
+            "How far back the latest missed instant is made up for; `1h` if left out.",
+        ),
+    ],
+};
+
+pub(crate) static EVENT: Table = Table {
+    what: "`event`",
+    fields: &[
+        required("source", Shape::OneOf(&["mqtt"]), "Where events come from."),
+        required("topic", Shape::Text, "Topics of MQTT, with `+` and `#`."),
+        field(
+            "broker",
+            Shape::Text,
+            "The broker, by the name that the device gives to it; `local` if left out.",
+        ),
+        field("filter", Shape::Condition, "Over `event`; where it is false nothing starts."),
+    ],
+};
+
+pub(crate) static FILE: Table = Table {
+    what: "`file`",
+    fields: &[
+        required("path", Shape::Text, "An absolute path, with `*` and `?` in its last part."),
+        field("settle", Shape::Duration, "How long a file has to be unchanged; `1s` if left out."),
+        field("filter", Shape::Condition, "Over `event`; where it is false nothing starts."),
+    ],
+};
+
 pub(crate) static RETENTION: Table = Table {
     what: "`retention`",
     fields: &[
@@ -281,7 +347,7 @@ pub(crate) static RETENTION: Table = Table {
 };
 
 /// Every table with its name in the JSON Schema.
-pub(crate) static CATALOGUE: [(&str, &Table); 11] = [
+pub(crate) static CATALOGUE: [(&str, &Table); 15] = [
     ("document", &DOCUMENT),
     ("metadata", &METADATA),
     ("spec", &SPEC),
@@ -293,6 +359,10 @@ pub(crate) static CATALOGUE: [(&str, &Table); 11] = [
     ("placement", &PLACEMENT),
     ("onDisconnect", &ON_DISCONNECT),
     ("retention", &RETENTION),
+    ("trigger", &TRIGGER),
+    ("schedule", &SCHEDULE),
+    ("event", &EVENT),
+    ("file", &FILE),
 ];
 
 /// Words of other workflow languages, and ours.

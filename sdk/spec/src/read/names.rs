@@ -5,7 +5,7 @@ use crate::report::code;
 use crate::{Place, limits};
 
 /// Names that mean something in expressions.
-pub(crate) const BOUND: [&str; 8] = ["inputs", "tasks", "run", "agent", "index", "error", "attempt", "outputs"];
+pub(crate) const BOUND: [&str; 9] = ["inputs", "tasks", "run", "agent", "index", "error", "attempt", "outputs", "event"];
 
 impl Reader<'_, '_> {
     /// Of a workflow or namespace: part of addresses, so no underscore.

@@ -49,6 +49,7 @@ impl Reader<'_, '_> {
             max_parallel: fields.get("maxParallel").and_then(|n| self.count(n, MAX_PARALLEL)),
             deadline: fields.get("deadline").and_then(|n| self.positive_duration(n)),
             retention: fields.entry("retention").map_or_else(Retention::default, |e| self.retention(e)),
+            triggers: fields.get("triggers").map(|n| self.triggers(n)).unwrap_or_default(),
         })
     }
 

@@ -9,6 +9,7 @@ mod happy;
 mod identity;
 mod intruders;
 mod limits;
+mod local;
 mod mistakes;
 mod restarts;
 mod unknown;

@@ -1,14 +1,14 @@
-//! `eyot-agent status`: the running agent tells over a socket that only its user may open.
+//! What the agent is doing: `eyot-agent status`, and whether it answers.
 
+use super::App;
 use crate::disk_status::{DiskStatus, WaitingStatus};
-use crate::runtime::Runtime;
+use axum::Json;
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 /// What an agent tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,15 @@ pub struct Status {
     pub waiting: WaitingStatus,
     /// By how much this device's clock is ahead of the control plane's, in milliseconds, as far as that is known.
     pub clock_skew_millis: Option<i64>,
+    /// Runs of the agent's own that the control plane does not take, a hundred at most.
+    #[serde(default)]
+    pub refused: Vec<RefusedRun>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRun {
+    pub id: String,
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +47,9 @@ pub struct RunStatus {
     pub workflow: String,
     /// Everything that this agent owns of it has ended.
     pub done_here: bool,
+    /// The agent coordinates it itself.
+    #[serde(default)]
+    pub own: bool,
 }
 
 /// Where the agent of a data folder listens.
@@ -52,44 +64,29 @@ pub fn socket_path(data: &Path) -> PathBuf {
 /// When no agent runs there, or it does not answer.
 pub async fn ask(data: &Path) -> io::Result<Status> {
     let mut stream = UnixStream::connect(socket_path(data)).await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    serde_json::from_str(&text).map_err(io::Error::other)
+    stream.write_all(b"GET /v1/agent HTTP/1.0\r\nHost: agent\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (_, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| io::Error::other("the answer is cut off"))?;
+    serde_json::from_str(body).map_err(io::Error::other)
 }
 
-/// Answers until the task is dropped.
-///
-/// # Errors
-/// When the socket cannot be made.
-pub fn serve(data: &Path, runtime: Arc<Runtime>, id: String, name: String) -> io::Result<tokio::task::JoinHandle<()>> {
-    let path = socket_path(data);
-    match std::fs::remove_file(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let status = status(&runtime, id.clone(), name.clone());
-            if let Ok(text) = serde_json::to_string(&status) {
-                // Whoever asked may have gone.
-                let _ = stream.write_all(text.as_bytes()).await;
-            }
-        }
-    }))
+pub(super) async fn healthz() -> &'static str {
+    concat!("eyot-agent ", env!("CARGO_PKG_VERSION"), "\n")
 }
 
-fn status(runtime: &Runtime, id: String, name: String) -> Status {
-    let (disk, waiting) = (DiskStatus::of(runtime), WaitingStatus::of(runtime));
-    let link = if runtime.is_linked() { "connected" } else { "disconnected" };
-    let clock_skew_millis = runtime.skew_millis();
-    runtime.look(|node| {
+pub(super) async fn show(State(app): State<App>) -> Json<Status> {
+    let (disk, waiting) = (DiskStatus::of(&app.runtime), WaitingStatus::of(&app.runtime));
+    let link = if app.runtime.is_linked() { "connected" } else { "disconnected" };
+    let clock_skew_millis = app.runtime.skew_millis();
+    Json(app.runtime.look(|node| {
         let load = node.load();
+        let own = node.own_runs();
         Status {
-            id,
-            name,
+            id: app.id.to_string(),
+            name: app.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             link: link.to_owned(),
             running: load.running,
@@ -100,12 +97,22 @@ fn status(runtime: &Runtime, id: String, name: String) -> Status {
                     id: run.id().to_string(),
                     workflow: run.graph().workflow.name.clone(),
                     done_here: run.owned_all_ended(),
+                    own: node.own_run(run.id()).is_some(),
                 })
                 .collect(),
-            unreported: node.has_unreported(),
             disk,
             waiting,
             clock_skew_millis,
+            unreported: node.has_unreported() || node.own_runs().any(|(_, own)| !own.is_told()),
+            refused: own
+                .filter_map(|(run, own)| {
+                    Some(RefusedRun {
+                        id: run.to_string(),
+                        why: own.refused.clone()?,
+                    })
+                })
+                .take(100)
+                .collect(),
         }
-    })
+    }))
 }

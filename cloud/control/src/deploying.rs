@@ -1,0 +1,53 @@
+//! Workflows on their way to the agents that are to own them: sent over every link until the agent says that it has them.
+
+use crate::access::{Access, named_blobs};
+use crate::fleet::Fleet;
+use crate::store::{DeploymentRow, Error, Store};
+use eyot_model::{AgentId, RunId, Timestamp};
+use eyot_wire::ToAgent;
+
+/// Sends what an agent has not confirmed. Until it has, it may read the components.
+pub(crate) async fn resend(store: &Store, fleet: &Fleet, access: &Access, agent: AgentId) -> Result<(), Error> {
+    for row in store.deployments(Some(agent)).await?.into_iter().filter(|row| !row.confirmed) {
+        send(fleet, access, row);
+    }
+    Ok(())
+}
+
+pub(crate) fn send(fleet: &Fleet, access: &Access, row: DeploymentRow) {
+    let agent = row.agent;
+    if row.ending {
+        access.end(reading(&row));
+        return fleet.send(
+            agent,
+            ToAgent::Undeploy {
+                namespace: row.namespace,
+                name: row.name,
+                revision: row.revision,
+            },
+        );
+    }
+    access.deploy(reading(&row), agent, named_blobs(&row.deployment.workflow));
+    fleet.send(agent, ToAgent::Deploy(Box::new(row.deployment)));
+}
+
+/// A deployment reads blobs as a run would, under an id that is no run's.
+fn reading(row: &DeploymentRow) -> RunId {
+    RunId::of_firing(
+        Timestamp::default(),
+        &[
+            b"deployment",
+            &row.agent.0.to_be_bytes(),
+            row.namespace.as_bytes(),
+            row.name.as_bytes(),
+        ],
+    )
+}
+
+/// The agent has it: its components are there.
+pub(crate) fn confirmed(access: &Access, agent: AgentId, namespace: &str, name: &str) {
+    access.end(RunId::of_firing(
+        Timestamp::default(),
+        &[b"deployment", &agent.0.to_be_bytes(), namespace.as_bytes(), name.as_bytes()],
+    ));
+}

@@ -1,0 +1,430 @@
+//! Runs that this agent coordinates itself: their history, and telling the cloud of them later, once each.
+//!
+//! The history of such a run is told by number: the cloud says how far it has it, and telling something again changes
+//! nothing. So it does not matter how often the link breaks, or whether an acknowledgement is lost. A run that has ended
+//! is kept until the cloud has all of it and its time is over.
+
+use crate::command::Command;
+use crate::node::{Link, Node, hold};
+use crate::record::Record;
+use eyot_engine::GraphError;
+use eyot_model::{BlobRef, Digest, DiskState, Epoch, Event, FragmentId, Millis, Position, RunId, TaskIx, Timestamp};
+use eyot_wire::{Assignment, OwnRun as Told, Submission, ToCloud};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Most events of one message.
+const EVENTS: usize = 1_024;
+/// About most bytes of one message.
+const BYTES: usize = 2 << 20;
+
+/// How much of ended runs stays on the device.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnPolicy {
+    /// Ended runs that the cloud has, or is not to have.
+    pub keep: usize,
+    pub keep_for: Millis,
+    /// Runs that the cloud does not have yet. With more than these nothing new is taken.
+    pub most_untold: usize,
+    /// About as many bytes of history in all; as `most_untold`.
+    pub most_bytes: usize,
+    /// Whether there is a cloud to tell.
+    pub tells: bool,
+}
+
+impl Default for OwnPolicy {
+    fn default() -> Self {
+        Self {
+            keep: 500,
+            keep_for: Millis::from_secs(7 * 86_400),
+            most_untold: 10_000,
+            most_bytes: 64 << 20,
+            tells: true,
+        }
+    }
+}
+
+/// Why a run is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error("workflow cannot run on this agent")]
+    Workflow(#[from] GraphError),
+    /// It is worth trying again once there is room.
+    #[error("the agent's disk has no room for new work (its state is `{}`): free some, see docs/disk.md", .0.as_str())]
+    NoRoom(DiskState),
+    #[error("{0} runs wait for the control plane to hear of them, which is the most that this agent keeps")]
+    TooManyUntold(usize),
+}
+
+/// A run of this agent's own, going on or ended.
+#[derive(Clone, Debug)]
+pub struct OwnRun {
+    pub submission: Arc<Submission>,
+    /// What happened, in order, each with the position of its record.
+    pub events: Vec<(Position, Event)>,
+    /// The cloud has this many of the events. None before it has the run at all.
+    pub told: Option<u64>,
+    /// Why the cloud does not take it.
+    pub refused: Option<String>,
+    pub ended_at: Option<Timestamp>,
+    /// How many of the events were sent over the present link. None before the run itself was.
+    sent: Option<u64>,
+    bytes: usize,
+}
+
+impl OwnRun {
+    fn new(submission: Arc<Submission>) -> Self {
+        let bytes = 512 + submission.inputs.iter().map(|(k, v)| k.len() + v.size_hint()).sum::<usize>();
+        Self {
+            submission,
+            events: Vec::new(),
+            told: None,
+            refused: None,
+            ended_at: None,
+            sent: None,
+            bytes,
+        }
+    }
+
+    pub(crate) fn push(&mut self, position: Position, event: Event) {
+        self.bytes += crate::node::event_size(&event) + 64;
+        if let Event::RunEnded { at, .. } = &event {
+            self.ended_at = Some(*at);
+        }
+        self.events.push((position, event));
+    }
+
+    /// Whether the cloud has all of it.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.told.is_some_and(|told| told >= self.events.len() as u64)
+    }
+
+    /// How many of the events are durable, `synced` being the journal's durable position.
+    #[must_use]
+    pub fn durable(&self, synced: Position) -> usize {
+        self.events.partition_point(|(at, _)| crate::outbox::reached(*at, synced))
+    }
+}
+
+/// All of them, and what is under way to the cloud for them.
+#[derive(Default)]
+pub(crate) struct OwnRuns {
+    pub(crate) policy: OwnPolicy,
+    pub(crate) all: BTreeMap<RunId, OwnRun>,
+    /// Runs of which something may have to be sent over the present link.
+    unsent: BTreeSet<RunId>,
+    uploading: BTreeSet<Digest>,
+    uploaded: BTreeSet<Digest>,
+    /// Beginnings of long histories, until their ends are read.
+    pieces: BTreeMap<RunId, BTreeMap<u32, Vec<Event>>>,
+}
+
+impl OwnRuns {
+    pub(crate) fn insert(&mut self, submission: Arc<Submission>) {
+        self.all.entry(submission.run).or_insert_with(|| OwnRun::new(submission));
+    }
+
+    pub(crate) fn push(&mut self, run: RunId, position: Position, event: Event) {
+        if let Some(own) = self.all.get_mut(&run) {
+            own.push(position, event);
+            self.unsent.insert(run);
+        }
+    }
+
+    pub(crate) fn piece(&mut self, run: RunId, n: u32, events: Vec<Event>) {
+        self.pieces.entry(run).or_default().insert(n, events);
+    }
+
+    /// Everything is read.
+    pub(crate) fn restored(&mut self) {
+        self.pieces.clear();
+    }
+
+    pub(crate) fn told(&mut self, run: RunId, through: u64) {
+        if let Some(own) = self.all.get_mut(&run) {
+            own.told = own.told.max(Some(through));
+        }
+    }
+
+    /// A run from the checkpoint that had ended.
+    pub(crate) fn restore(&mut self, submission: Arc<Submission>, events: Vec<Event>, at: Position) {
+        let run = submission.run;
+        let known = self.all.remove(&run);
+        let mut own = OwnRun::new(submission);
+        let before = self.pieces.remove(&run).unwrap_or_default();
+        before.into_values().flatten().chain(events).for_each(|event| own.push(at, event));
+        own.told = known.and_then(|known| known.told);
+        self.all.insert(run, own);
+    }
+
+    fn untold(&self) -> usize {
+        if self.policy.tells {
+            self.all.values().filter(|own| !own.is_told() && own.refused.is_none()).count()
+        } else {
+            0
+        }
+    }
+
+    fn check_room(&self) -> Result<(), SubmitError> {
+        let untold = self.untold();
+        let bytes: usize = self.all.values().map(|own| own.bytes).sum();
+        if untold >= self.policy.most_untold || (untold > 0 && bytes >= self.policy.most_bytes) {
+            return Err(SubmitError::TooManyUntold(untold));
+        }
+        Ok(())
+    }
+
+    /// Ended runs that need not be kept: the oldest beyond the number, and those whose time is over.
+    fn outdated(&self, now: Timestamp) -> Vec<RunId> {
+        let may_go = |own: &OwnRun| own.ended_at.is_some() && (!self.policy.tells || own.is_told() || own.refused.is_some());
+        let mut ended: Vec<(Timestamp, RunId)> = self
+            .all
+            .iter()
+            .filter(|(_, own)| may_go(own))
+            .map(|(run, own)| (own.ended_at.unwrap_or_default(), *run))
+            .collect();
+        ended.sort_unstable();
+        let surplus = ended.len().saturating_sub(self.policy.keep);
+        let old = |at: Timestamp| now.since(at) > self.policy.keep_for;
+        ended
+            .into_iter()
+            .enumerate()
+            .filter(|(n, (at, _))| *n < surplus || old(*at))
+            .map(|(_, (_, run))| run)
+            .collect()
+    }
+}
+
+/// The blobs that have to be in the cloud before it hears of the event.
+fn blobs_of(event: &Event) -> Vec<BlobRef> {
+    let mut blobs = Vec::new();
+    if let Event::RunEnded { outcome, .. } = event {
+        outcome
+            .outputs
+            .values()
+            .for_each(|value| value.for_each_blob(&mut |blob| blobs.push(*blob)));
+    }
+    blobs
+}
+
+/// The whole of a run as one fragment.
+pub(crate) fn whole(submission: &Submission) -> Assignment {
+    Assignment {
+        run: submission.run,
+        fragment: FragmentId(0),
+        epoch: Epoch(1),
+        workflow: Arc::clone(&submission.workflow),
+        inputs: Arc::clone(&submission.inputs),
+        tasks: (0u32..).zip(&submission.workflow.tasks).map(|(ix, _)| TaskIx(ix)).collect(),
+        awaits: Vec::new(),
+        facts: Vec::new(),
+        saved: Vec::new(),
+        created_at: submission.created_at,
+    }
+}
+
+impl Node {
+    /// What of the agent's own runs is kept, and whether there is a cloud to tell.
+    pub fn set_own_policy(&mut self, policy: OwnPolicy) {
+        self.own.policy = policy;
+    }
+
+    /// A run of this agent's own: it owns every task and closes the run itself. One that exists already is left as it
+    /// is. Durable once the journal is synced up to [`Node::position`].
+    ///
+    /// # Errors
+    /// When the workflow cannot run, or too much waits for the cloud already.
+    pub fn submit(&mut self, submission: Submission, now: Timestamp) -> Result<(), SubmitError> {
+        let run = submission.run;
+        if self.runs.contains_key(&run) || self.own.all.contains_key(&run) {
+            return Ok(());
+        }
+        if !self.disk.takes_work() {
+            return Err(SubmitError::NoRoom(self.disk));
+        }
+        self.own.check_room()?;
+        let held = hold(&whole(&submission), true)?;
+        self.runs.insert(run, held);
+        let submission = Arc::new(submission);
+        self.own.insert(Arc::clone(&submission));
+        self.append(Record::Submitted(submission));
+        if let Some(held) = self.runs.get_mut(&run) {
+            held.run.resume(now);
+        }
+        self.advance(run, now);
+        self.admit(now);
+        Ok(())
+    }
+
+    /// The runs that this agent coordinates, oldest first; ended ones as long as they are kept.
+    pub fn own_runs(&self) -> impl DoubleEndedIterator<Item = (RunId, &OwnRun)> {
+        self.own.all.iter().map(|(run, own)| (*run, own))
+    }
+
+    #[must_use]
+    pub fn own_run(&self, run: RunId) -> Option<&OwnRun> {
+        self.own.all.get(&run)
+    }
+
+    /// Position of the record written last: what was told to the node before is durable once it is synced.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.last
+    }
+
+    /// Drops a run that this agent coordinated and that is over.
+    pub fn release(&mut self, run: RunId) {
+        if self.own.all.get(&run).is_some_and(|own| own.ended_at.is_some()) {
+            self.own.all.remove(&run);
+            self.runs.remove(&run);
+            self.append(Record::Released { run });
+            self.commands.push_back(Command::Forget { run });
+        }
+    }
+
+    /// A run of its own is over: its history becomes one record, and the engine's state of it goes.
+    pub(crate) fn archive(&mut self, run: RunId) {
+        let Some(own) = self.own.all.get(&run) else { return };
+        let now = own.ended_at.unwrap_or_default();
+        if self.runs.remove(&run).is_none() {
+            return;
+        }
+        self.timers.remove(&run);
+        self.saved.forget(run);
+        self.yields.forget(run);
+        let submission = Arc::clone(&own.submission);
+        let mut events: Vec<Event> = own.events.iter().map(|(_, event)| event.clone()).collect();
+        // In pieces, so that no record is over the journal's limit.
+        let mut pieces = Vec::new();
+        while !events.is_empty() {
+            let mut bytes = 0;
+            let fits = events.iter().take_while(|event| {
+                bytes += crate::node::event_size(event) + 64;
+                bytes < BYTES
+            });
+            let count = fits.count().max(1);
+            pieces.push(events.drain(..count).collect::<Vec<_>>());
+        }
+        let last = pieces.pop().unwrap_or_default();
+        for (n, events) in (0u32..).zip(pieces) {
+            self.append(Record::History { run, n, events });
+        }
+        self.append(Record::Archived { submission, events: last });
+        self.commands.push_back(Command::Forget { run });
+        for run in self.own.outdated(now) {
+            self.release(run);
+        }
+    }
+
+    /// The link is new: what was sent over the old one and not acknowledged is sent again.
+    pub(crate) fn own_link_up(&mut self) {
+        self.own.uploading.clear();
+        for own in self.own.all.values_mut() {
+            own.sent = own.told;
+            // It may have been granted meanwhile.
+            own.refused = None;
+        }
+        let open = self.own.all.iter().filter(|(_, own)| !own.is_told()).map(|(run, _)| *run);
+        self.own.unsent = open.collect();
+    }
+
+    /// Tells the cloud what is durable and new.
+    pub(crate) fn tell_own(&mut self) {
+        if self.link != Link::Up || !self.own.policy.tells {
+            return;
+        }
+        let synced = self.synced;
+        let OwnRuns {
+            all,
+            unsent,
+            uploading,
+            uploaded,
+            ..
+        } = &mut self.own;
+        let commands = &mut self.commands;
+        unsent.retain(|run| {
+            let Some(own) = all.get_mut(run) else { return false };
+            if own.refused.is_some() {
+                return false;
+            }
+            let durable = own.durable(synced);
+            while own.sent.unwrap_or(0) < durable as u64 {
+                let from = usize::try_from(own.sent.unwrap_or(0)).unwrap_or(usize::MAX);
+                let (mut events, mut bytes) = (Vec::new(), 0);
+                for (_, event) in &own.events[from..durable] {
+                    bytes += crate::node::event_size(event) + 64;
+                    if events.len() >= EVENTS || (bytes > BYTES && !events.is_empty()) {
+                        break;
+                    }
+                    let missing: Vec<BlobRef> = blobs_of(event).into_iter().filter(|b| !uploaded.contains(&b.digest)).collect();
+                    if !missing.is_empty() {
+                        // The cloud takes blobs for runs that it knows.
+                        if own.told.is_some() {
+                            let new = missing.into_iter().filter(|blob| uploading.insert(blob.digest));
+                            commands.extend(new.map(Command::Upload));
+                        }
+                        break;
+                    }
+                    events.push(event.clone());
+                }
+                let first_time = own.sent.is_none();
+                if events.is_empty() && !first_time {
+                    break;
+                }
+                own.sent = Some((from + events.len()) as u64);
+                commands.push_back(Command::Send(ToCloud::OwnRun(Box::new(Told {
+                    run: *run,
+                    submission: first_time.then(|| Box::new(Submission::clone(&own.submission))),
+                    first: from as u64 + 1,
+                    events,
+                }))));
+            }
+            own.sent != Some(own.events.len() as u64)
+        });
+    }
+
+    /// The cloud has a run of this agent's own up to an event.
+    pub(crate) fn own_stored(&mut self, run: RunId, through: u64, now: Timestamp) {
+        let Some(own) = self.own.all.get_mut(&run) else { return };
+        let through = through.min(own.events.len() as u64);
+        if own.told.is_none_or(|told| told < through) {
+            own.told = Some(through);
+            own.sent = own.sent.max(Some(through));
+            if own.is_told() {
+                for (_, event) in &own.events {
+                    blobs_of(event).iter().for_each(|blob| _ = self.own.uploaded.remove(&blob.digest));
+                }
+            } else {
+                self.own.unsent.insert(run);
+            }
+            self.append(Record::Told { run, through });
+        }
+        for run in self.own.outdated(now) {
+            self.release(run);
+        }
+        self.tell_own();
+    }
+
+    /// The cloud does not take a run of this agent's own. It stays here, and is offered again over the next link.
+    pub(crate) fn own_refused(&mut self, run: RunId, why: String) {
+        if let Some(own) = self.own.all.get_mut(&run) {
+            own.refused = Some(why);
+        }
+    }
+
+    /// The cloud does not have what it had acknowledged: its store is an older one. All of it is told again.
+    pub(crate) fn own_missing(&mut self, run: RunId) {
+        if let Some(own) = self.own.all.get_mut(&run) {
+            (own.told, own.sent) = (None, None);
+            self.own.unsent.insert(run);
+            self.tell_own();
+        }
+    }
+
+    pub(crate) fn own_uploaded(&mut self, digest: Digest) {
+        self.own.uploading.remove(&digest);
+        self.own.uploaded.insert(digest);
+        self.tell_own();
+    }
+}
