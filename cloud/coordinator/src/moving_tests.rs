@@ -64,6 +64,7 @@ fn chain(idempotent: [bool; 3]) -> Arc<Workflow> {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     })
 }
 

@@ -73,6 +73,7 @@ fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved: Vec<SavedS
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     };
     Box::new(Assignment {
         run: RUN,
