@@ -151,7 +151,7 @@ impl Cloud {
                         known.epoch = *epoch;
                     }
                 }
-                Change::Late { .. } | Change::Waiting { .. } => {}
+                Change::Late { .. } | Change::Waiting { .. } | Change::Foreign { .. } | Change::Cancelling { .. } => {}
                 Change::Heard { agent, through } => self.coordinator.restore_heard(*agent, *through),
                 Change::Saved { .. } | Change::Unsaved { .. } => {}
                 Change::Ended { run, outcome } => drop(ended.insert(*run, outcome.clone())),

@@ -288,7 +288,13 @@ impl World {
             ToCloud::Accepted { run, fragment, epoch } => coordinator.accepted(id, run, fragment, epoch),
             ToCloud::Refused { run, fragment, epoch, why } => coordinator.refused(id, run, fragment, epoch, &why, self.now),
             ToCloud::Saved { run, fragment, state } => coordinator.saved(id, run, fragment, *state),
-            ToCloud::Yielded { .. } | ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
+            ToCloud::OwnRun(told) => coordinator.own_run(id, *told, true, None, self.now),
+            ToCloud::Deployed(_)
+            | ToCloud::Yielded { .. }
+            | ToCloud::Hello(_)
+            | ToCloud::Heartbeat(_)
+            | ToCloud::Logs(_)
+            | ToCloud::Profile(_) => {}
         }
     }
 
