@@ -122,6 +122,7 @@ mod tests {
             max_parallel: None,
             deadline: None,
             retention: Retention::default(),
+            triggers: Vec::new(),
         };
         Graph::compile(Arc::new(workflow)).unwrap()
     }

@@ -145,9 +145,11 @@ impl Input {
     /// The agent whose word this is.
     fn said_by(&self) -> Option<AgentId> {
         match self {
-            Self::OwnRun { agent, .. } | Self::Inventory { agent, .. } | Self::Accepted { agent, .. } | Self::Refused { agent, .. } | Self::Report { agent, .. } => {
-                Some(*agent)
-            }
+            Self::OwnRun { agent, .. }
+            | Self::Inventory { agent, .. }
+            | Self::Accepted { agent, .. }
+            | Self::Refused { agent, .. }
+            | Self::Report { agent, .. } => Some(*agent),
             _ => None,
         }
     }
