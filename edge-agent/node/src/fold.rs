@@ -109,7 +109,7 @@ impl Fold {
     #[must_use]
     pub fn position_of(key: &[u8]) -> Option<Position> {
         let tail: &[u8; 16] = key.last_chunk()?;
-        let (generation, n) = tail.split_at(8);
+        let (n, generation) = tail.split_at(8);
         Some(Position {
             generation: u64::from_be_bytes(generation.try_into().ok()?),
             n: u64::from_be_bytes(n.try_into().ok()?),
@@ -189,8 +189,9 @@ fn run_prefix(space: u8, run: RunId) -> Key {
 
 fn history_key(run: RunId, position: Position) -> Key {
     let mut key = run_prefix(b'r', run);
-    key.extend(position.generation.to_be_bytes());
+    // Generations are random; numbers grow over all of them, so they alone keep the order of writing.
     key.extend(position.n.to_be_bytes());
+    key.extend(position.generation.to_be_bytes());
     key
 }
 
@@ -200,4 +201,17 @@ fn saved_prefix(run: RunId, path: &eyot_model::Path) -> Key {
     key.extend(path.item.map_or(0, |i| u64::from(i) + 1).to_be_bytes());
     key.extend(path.generation.to_be_bytes());
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_in_the_order_of_writing_over_all_generations() {
+        let at = |generation, n| Position { generation, n };
+        let (earlier, later) = (at(9, 7), at(2, 8));
+        assert!(history_key(RunId(1), earlier) < history_key(RunId(1), later));
+        assert_eq!(Fold::position_of(&history_key(RunId(1), earlier)), Some(earlier));
+    }
 }

@@ -6,7 +6,11 @@ use crate::own_runs::whole;
 use crate::record::Record;
 use eyot_engine::GraphError;
 use eyot_model::{DiskState, Outcome, Position, RunId, Timestamp, Value};
+use eyot_wire::ReportItem;
 use std::collections::BTreeMap;
+
+/// What was decided here, by the number of its position: numbers never repeat on a disk, over all generations.
+type Unreported = BTreeMap<u64, ReportItem>;
 
 /// Everything that the checkpoint and the journal hold, records in the order in which they were written.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +18,8 @@ pub struct Recovered {
     pub records: Vec<(Position, Record)>,
     /// Last position written.
     pub last: Position,
+    /// What of it is durable: what lies behind it does not leave before a sync.
+    pub synced: Position,
 }
 
 /// What recovery came to.
@@ -39,7 +45,7 @@ impl Node {
         let mut node = Self::new(config, recovered.last.generation);
         node.disk = disk;
         node.last = recovered.last;
-        node.synced = recovered.last;
+        node.synced = recovered.synced;
         node.committed = Position {
             generation: recovered.last.generation,
             n: 0,
@@ -48,43 +54,11 @@ impl Node {
             records: recovered.records.len(),
             ..Recovery::default()
         };
-        let mut unreported = BTreeMap::new();
+        let mut unreported = Unreported::new();
         for (position, record) in recovered.records {
             node.replay(position, record, &mut unreported, &mut recovery);
         }
-        let committed = node.committed;
-        for (position, item) in unreported {
-            let Some(held) = node.runs.get(&item.run).filter(|held| !held.local) else {
-                continue;
-            };
-            if crate::outbox::reached(position, committed) {
-                continue;
-            }
-            let mut blobs = Vec::new();
-            if let eyot_model::Event::Ended {
-                path,
-                outcome: Outcome::Succeeded(outputs),
-                ..
-            } = &item.event
-                && held.exported.contains(&path.task)
-            {
-                outputs.values().for_each(|v: &Value| v.for_each_blob(&mut |b| blobs.push(*b)));
-            }
-            // After a loss positions have a new generation: what is not acknowledged is written down again under it.
-            let item = if position.generation == node.last.generation {
-                item
-            } else {
-                let (run, fragment, epoch, event) = (item.run, item.fragment, item.epoch, item.event.clone());
-                let position = node.append(Record::Own {
-                    run,
-                    fragment,
-                    epoch,
-                    event,
-                });
-                eyot_wire::ReportItem { position, ..item }
-            };
-            node.outbox.push(item, 256, blobs);
-        }
+        node.report_again(unreported);
         recovery.runs = node.runs.len();
         let runs: Vec<RunId> = node.runs.keys().copied().collect();
         for run in runs {
@@ -106,7 +80,7 @@ impl Node {
         (node, recovery)
     }
 
-    /// A position that is durable: what was read from the disk is, whatever generation it was written in.
+    /// A position that is durable: what was read from the store is, whatever generation it was written in.
     fn origin(&self) -> Position {
         Position {
             generation: self.last.generation,
@@ -114,17 +88,59 @@ impl Node {
         }
     }
 
-    fn replay(
-        &mut self,
-        position: Position,
-        record: Record,
-        unreported: &mut BTreeMap<Position, eyot_wire::ReportItem>,
-        recovery: &mut Recovery,
-    ) {
-        // What was read from the disk is durable, whatever generation it was written in.
+    /// Puts what is not acknowledged into the outbox, in the order of its positions.
+    fn report_again(&mut self, unreported: Unreported) {
+        let (committed, present) = (self.committed, self.last.generation);
+        let open = |item: &ReportItem| {
+            self.runs.get(&item.run).is_some_and(|held| !held.local) && !crate::outbox::reached(item.position, committed)
+        };
+        let (known, old): (Vec<_>, Vec<_>) = unreported
+            .into_values()
+            .filter(open)
+            .partition(|item| item.position.generation == present);
+        // After a loss positions have a new generation: what is not acknowledged is written down again under it, before
+        // anything else is. Where that had been done before this start, it is there already.
+        let again = |item: &&ReportItem| {
+            let same = |k: &ReportItem| (k.run, k.fragment, k.epoch) == (item.run, item.fragment, item.epoch) && k.event == item.event;
+            !known.iter().any(same)
+        };
+        let lost: Vec<ReportItem> = old.iter().filter(again).cloned().collect();
+        for item in known {
+            self.wait_for_report(item);
+        }
+        for item in lost {
+            let (run, fragment, epoch, event) = (item.run, item.fragment, item.epoch, item.event.clone());
+            let position = self.append(Record::Own {
+                run,
+                fragment,
+                epoch,
+                event,
+            });
+            self.wait_for_report(ReportItem { position, ..item });
+        }
+    }
+
+    fn wait_for_report(&mut self, item: ReportItem) {
+        let mut blobs = Vec::new();
+        if let Some(held) = self.runs.get(&item.run)
+            && let eyot_model::Event::Ended {
+                path,
+                outcome: Outcome::Succeeded(outputs),
+                ..
+            } = &item.event
+            && held.exported.contains(&path.task)
+        {
+            outputs.values().for_each(|v: &Value| v.for_each_blob(&mut |b| blobs.push(*b)));
+        }
+        self.outbox.push(item, 256, blobs);
+    }
+
+    fn replay(&mut self, position: Position, record: Record, unreported: &mut Unreported, recovery: &mut Recovery) {
+        // What was read from the store is durable, whatever generation it was written in.
+        let beyond = position.generation == self.last.generation && position.n > self.synced.n;
         let durable = Position {
             generation: self.last.generation,
-            n: 0,
+            n: if beyond { position.n } else { 0 },
         };
         match record {
             Record::Assigned(assignment) => {
@@ -132,7 +148,7 @@ impl Node {
                 if let Some(held) = self.runs.get_mut(&run) {
                     let (fragment, from) = (assignment.fragment, held.fragments.get(&assignment.fragment).copied());
                     take(held, &assignment);
-                    let renewed = |i: &&mut eyot_wire::ReportItem| i.run == run && i.fragment == fragment && Some(i.epoch) == from;
+                    let renewed = |i: &&mut ReportItem| i.run == run && i.fragment == fragment && Some(i.epoch) == from;
                     unreported
                         .values_mut()
                         .filter(renewed)
@@ -173,8 +189,8 @@ impl Node {
                         return;
                     }
                     unreported.insert(
-                        position,
-                        eyot_wire::ReportItem {
+                        position.n,
+                        ReportItem {
                             position,
                             run,
                             fragment,

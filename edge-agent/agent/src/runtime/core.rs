@@ -1,7 +1,7 @@
 //! The node and what it has decided, made durable in order.
 
-use super::checkpoint::to_journal;
-use eyot_checkpoint::{Handle as Journal, JournalError, Service};
+use eyot_checkpoint::{Handle as Journal, JournalError, Record, Service};
+use eyot_ledger::Gate;
 use eyot_model::{AttemptId, BlobRef, Position, RunId, RunOutcome, Timestamp};
 use eyot_node::{Command, Node, Start};
 use eyot_wire::ToCloud;
@@ -19,18 +19,7 @@ pub enum Outbound {
 pub(super) struct Effects {
     pub(super) started: Vec<Start>,
     pub(super) stopped: Vec<AttemptId>,
-    /// Stopped while they waited for a sync: no worker will tell their end.
-    pub(super) never_began: Vec<AttemptId>,
     pub(super) finished: Vec<(RunId, RunOutcome)>,
-}
-
-impl Effects {
-    pub(super) fn extend(&mut self, later: Self) {
-        self.started.extend(later.started);
-        self.stopped.extend(later.stopped);
-        self.never_began.extend(later.never_began);
-        self.finished.extend(later.finished);
-    }
 }
 
 pub(super) struct Core {
@@ -38,16 +27,21 @@ pub(super) struct Core {
     /// Taken when the runtime stops.
     pub(super) service: Option<Service>,
     outbound: UnboundedSender<Outbound>,
-    /// Decided and not yet appended: only while the disk takes nothing.
-    unwritten: Vec<eyot_checkpoint::Record>,
-    unwritten_through: Position,
-    /// What waits until it is.
-    held_back: Vec<Command>,
-    /// Starts that wait for a sync.
-    unsynced: Vec<(Position, Start)>,
-    synced: Position,
+    gate: Gate,
     armed: Option<Timestamp>,
-    stuck: bool,
+}
+
+/// The journal as the gate sees it.
+struct Written<'a>(&'a Journal);
+
+impl eyot_ledger::Journal for Written<'_> {
+    fn append(&mut self, records: Vec<Record>) -> Result<Position, JournalError> {
+        self.0.append(records)
+    }
+
+    fn synced(&self) -> Position {
+        self.0.synced()
+    }
 }
 
 impl Core {
@@ -56,91 +50,29 @@ impl Core {
             node,
             service: None,
             outbound,
-            unwritten: Vec::new(),
-            unwritten_through: Position::default(),
-            held_back: Vec::new(),
-            unsynced: Vec::new(),
-            synced: Position::default(),
+            gate: Gate::default(),
             armed: None,
-            stuck: false,
         }
     }
 
-    /// Takes the node's commands: appends the records in one write, then gives out what may follow. While the journal
-    /// takes nothing, everything waits: no acknowledgement, no start, no message.
-    pub(super) fn drain(&mut self, journal: &Journal) -> Effects {
-        while let Some(command) = self.node.poll_command() {
-            match command {
-                Command::Append { position, record } => {
-                    self.unwritten_through = position;
-                    match to_journal(&record) {
-                        Ok(record) => self.unwritten.push(record),
-                        // Encoding plain data cannot fail; were it to, the position would be missing and the append
-                        // below would tell.
-                        Err(error) => tracing::error!(%error, "record cannot be encoded"),
-                    }
-                }
-                other => self.held_back.push(other),
-            }
-        }
-        if !self.unwritten.is_empty() && !self.write(journal) {
-            return Effects::default();
-        }
-        self.synced = journal.synced();
+    /// Takes the node's commands: appends the records, then gives out what may follow.
+    pub(super) fn drain(&mut self, journal: &Journal, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
-        for command in std::mem::take(&mut self.held_back) {
+        for command in self.gate.drain(&mut self.node, &mut Written(journal), now) {
             self.give(command, journal, &mut effects);
         }
-        let synced = self.synced.n;
         effects
-            .started
-            .extend(self.unsynced.extract_if(.., |(at, _)| at.n <= synced).map(|(_, start)| start));
-        effects
-    }
-
-    fn write(&mut self, journal: &Journal) -> bool {
-        match journal.append(self.unwritten.clone()) {
-            Ok(position) => {
-                if position != self.unwritten_through {
-                    tracing::error!(?position, expected = ?self.unwritten_through, "journal and node disagree about positions");
-                }
-                self.unwritten.clear();
-                if std::mem::take(&mut self.stuck) {
-                    tracing::info!("journal takes records again");
-                }
-                true
-            }
-            Err(JournalError::Closed) => false,
-            Err(error) => {
-                if !std::mem::replace(&mut self.stuck, true) {
-                    tracing::error!(error = %error, "journal takes no records; work waits until it does");
-                }
-                false
-            }
-        }
     }
 
     /// Whether something waits for the journal to take records again.
     pub(super) fn is_stuck(&self) -> bool {
-        self.stuck
+        self.gate.is_stuck()
     }
 
-    fn give(&mut self, command: Command, journal: &Journal, effects: &mut Effects) {
+    fn give(&self, command: Command, journal: &Journal, effects: &mut Effects) {
         match command {
-            Command::Start {
-                start,
-                after: Some(position),
-            } if position.n > self.synced.n => self.unsynced.push((position, *start)),
             Command::Start { start, .. } => effects.started.push(*start),
-            Command::Stop { id } => {
-                let waiting = self.unsynced.len();
-                self.unsynced.retain(|(_, start)| start.id != id);
-                if self.unsynced.len() < waiting {
-                    effects.never_began.push(id);
-                } else {
-                    effects.stopped.push(id);
-                }
-            }
+            Command::Stop { id } => effects.stopped.push(id),
             // Others are synced by the journal itself within its interval.
             Command::Sync { urgent } => {
                 if urgent {

@@ -3,7 +3,6 @@
 //! The worker that ends an attempt takes the node's lock, tells the node, appends what the node decided in one write,
 //! and goes on with the next attempt itself: a chain of tasks never changes thread and never waits for a sync.
 
-mod checkpoint;
 mod core;
 mod disk;
 mod execute;
@@ -147,11 +146,7 @@ impl Runtime {
         let mut core = self.core.lock();
         let now = self.clock.now();
         action(&mut core.node, now);
-        let mut effects = core.drain(&self.journal);
-        while let Some(id) = effects.never_began.pop() {
-            core.node.attempt_ended(&id, Outcome::Cancelled, Usage::default(), now);
-            effects.extend(core.drain(&self.journal));
-        }
+        let effects = core.drain(&self.journal, now);
         let rearm = core.timer_moved();
         let mine = self.perform(effects, take);
         drop(core);

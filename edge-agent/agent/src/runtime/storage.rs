@@ -1,11 +1,11 @@
 //! Opening what the agent has on disk, and building the node from it.
 
-use super::checkpoint::{NodeFold, TREE};
 use crate::config::DiskLimits;
-use eyot_checkpoint::{Checkpoint, Config as JournalConfig, News, OsDisk, Service, SledSource, StoreView, Timing};
+use eyot_checkpoint::{Checkpoint, Config as JournalConfig, News, OsDisk, Service, SledSource, Timing};
 use eyot_clock::Clock;
+use eyot_ledger::NodeFold;
 use eyot_model::Capacity;
-use eyot_node::{Config, Fold, Node, Record, Recovered};
+use eyot_node::{Config, Node, Recovered};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,17 +78,19 @@ impl Storage {
             sync_every: Duration::from_millis(25),
             ..Timing::default()
         };
-        let records = match read(&found.store) {
+        let records = match eyot_ledger::read(&found) {
             Ok(records) => records,
             // It opened, and is damaged within.
             Err(error) => {
                 checkpoint.replace_store(&crate::chain(&error)).map_err(OpenError::Rebuild)?;
-                read(&found.store).map_err(OpenError::Store)?
+                eyot_ledger::read(&found).map_err(OpenError::Store)?
             }
         };
         // What the node writes next gets the number that it expects.
         let last = report.taken;
-        let (node, recovery) = Node::recover_on(Config { capacity }, Recovered { records, last }, checkpoint.disk_state(), now);
+        let synced = eyot_ledger::durable(&checkpoint, report);
+        let recovered = Recovered { records, last, synced };
+        let (node, recovery) = Node::recover_on(Config { capacity }, recovered, checkpoint.disk_state(), now);
         for (run, error) in &recovery.lost {
             tracing::error!(%run, %error, "a run cannot be rebuilt by this version of the agent; the cloud will be told");
         }
@@ -107,25 +109,4 @@ impl Storage {
             .map_err(OpenError::Thread)?;
         Ok(Self { node, service, news })
     }
-}
-
-type Records = Vec<(eyot_model::Position, Record)>;
-
-fn read(store: &StoreView) -> Result<Records, eyot_checkpoint::store::StoreError> {
-    let mut records = Vec::new();
-    for prefix in Fold::prefixes() {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = store.scan(TREE, &prefix, after.as_deref(), 1_024)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, value) in &page {
-                match Record::decode(value) {
-                    Ok(record) => records.push((Fold::position_of(key).unwrap_or_default(), record)),
-                    Err(error) => tracing::error!(%error, "a record of the checkpoint cannot be read by this version"),
-                }
-            }
-        }
-    }
-    Ok(records)
 }

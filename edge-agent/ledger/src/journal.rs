@@ -5,9 +5,13 @@ use eyot_model::Position;
 use eyot_node::{Record, RecordError, Write};
 
 /// The tree of the store that holds the node's keys.
-pub(super) const TREE: &str = "node";
+pub const TREE: &str = "node";
 
-pub(super) fn to_journal(record: &Record) -> Result<eyot_checkpoint::Record, RecordError> {
+/// A record of the node as it is journalled: how long it has to stay readable, and its bytes.
+///
+/// # Errors
+/// When it cannot be encoded, which plain data always can.
+pub fn to_journal(record: &Record) -> Result<eyot_checkpoint::Record, RecordError> {
     let keep = match record {
         Record::Assigned(assignment) => Keep::WhileLive(LiveKey(assignment.run.0)),
         Record::Submitted(submission) => Keep::WhileLive(LiveKey(submission.run.0)),
@@ -36,7 +40,8 @@ pub(super) fn to_journal(record: &Record) -> Result<eyot_checkpoint::Record, Rec
 }
 
 /// Folds the node's records into the store.
-pub(super) struct NodeFold;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeFold;
 
 impl Fold for NodeFold {
     fn fold(&self, position: Position, bytes: &[u8], out: &mut Batch) {
