@@ -1,62 +1,149 @@
 //! The invariant: what has to hold whatever the weather was.
 
 use crate::cloud::Cloud;
+use crate::device::Device;
 use crate::model::expect;
+use crate::outside::Outside;
+use crate::scenario::Scenario;
+use crate::store::Row;
+use crate::task::{consumed, stamps};
 use eyot_engine::{Graph, Run};
-use eyot_model::{Event, Path, TaskIx};
-use std::collections::BTreeMap;
+use eyot_model::{Event, FailureKind, Outcome, Path, Resolution, RunId, RunState, State, TaskIx, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Every run ended; at most one end of each instance is committed; every instance, and the run, ended as the reference
-/// says.
+/// Every run that was accepted ended; at most one end of each instance is committed, and what it consumed is; every
+/// instance, and the run, ended as the reference says; nothing is left on the devices that nobody has.
 ///
 /// # Errors
 /// What does not hold, in words.
-pub fn check(cloud: &Cloud) -> Result<(), String> {
-    let ended = cloud.ended();
-    for (run, (scenario, created_at)) in &cloud.submitted {
-        let outcome = ended
-            .get(run)
-            .ok_or_else(|| format!("run {run} never ended; open: {}", open_tasks(cloud, *run)))?;
-        let events = cloud.events(*run);
-        let mut ends: BTreeMap<Path, u32> = BTreeMap::new();
-        for event in &events {
-            if let Some(path) = end_of(event) {
-                *ends.entry(path).or_default() += 1;
-            }
-        }
-        if let Some((path, count)) = ends.iter().find(|(_, n)| **n > 1) {
-            return Err(format!("run {run}: {count} ends of {path:?} are committed"));
-        }
-        let graph = Graph::compile(scenario.workflow.clone()).map_err(|e| e.to_string())?;
-        let mut replayed = Run::new(*run, Arc::new(graph), &scenario.inputs, *created_at);
-        for event in &events {
-            replayed
-                .replay(event)
-                .map_err(|e| format!("run {run}: the store holds {event:?}, which cannot be: {e}"))?;
-        }
-        let expected = expect(scenario);
-        for ((task, item), state) in &expected.tasks {
-            let found = replayed.tasks()[task.index()].instance(*item).map(|i| i.state);
-            if found != Some(*state) {
-                return Err(format!(
-                    "run {run}: {} item {item:?} is {found:?}, the reference says {state}",
-                    name(scenario, *task)
-                ));
-            }
-        }
-        if Some(outcome.state) != expected.run {
-            return Err(format!("run {run} is {}, the reference says {:?}", outcome.state, expected.run));
-        }
+pub fn check(cloud: &Cloud, outside: &Outside, devices: &[Device]) -> Result<(), String> {
+    if let Some(alarm) = cloud.alarms.first() {
+        return Err(format!("an alarm: {alarm}"));
     }
-    if cloud.alarms.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("alarms: {:?}", cloud.alarms))
+    for (run, scenario) in &cloud.scenarios {
+        let Some(row) = cloud.store.runs.get(run) else {
+            return Err(format!("run {run} was never accepted"));
+        };
+        if row.outcome.is_none() {
+            return Err(format!("run {run} never ended; open: {}", open_tasks(cloud, *run, row)));
+        }
+        one_end_each(*run, row)?;
+        only_committed_results(*run, row)?;
+        as_the_reference_says(*run, row, scenario, outside)?;
+    }
+    let unreported = |(_, d): &(usize, &Device)| d.process.as_ref().is_some_and(|p| p.node.has_unreported());
+    match devices.iter().enumerate().find(unreported) {
+        Some((machine, _)) => Err(format!("agent {machine} has results that were never acknowledged")),
+        None => Ok(()),
     }
 }
 
-fn open_tasks(cloud: &Cloud, run: eyot_model::RunId) -> String {
+fn one_end_each(run: RunId, row: &Row) -> Result<(), String> {
+    let mut ends: BTreeMap<Path, u32> = BTreeMap::new();
+    for path in row.events.iter().filter_map(end_of) {
+        *ends.entry(path).or_default() += 1;
+    }
+    match ends.iter().find(|(_, n)| **n > 1) {
+        Some((path, count)) => Err(format!("run {run}: {count} ends of {path:?} are committed")),
+        None => Ok(()),
+    }
+}
+
+fn only_committed_results(run: RunId, row: &Row) -> Result<(), String> {
+    let mut committed = Vec::new();
+    for event in &row.events {
+        let (Event::Ended {
+            path,
+            outcome: Outcome::Succeeded(outputs),
+            ..
+        }
+        | Event::Resolved {
+            path,
+            resolution: Resolution::Succeeded(outputs),
+            ..
+        }) = event
+        else {
+            continue;
+        };
+        let known: BTreeSet<i64> = committed.iter().copied().collect();
+        if let Some(stamp) = consumed(outputs).iter().find(|stamp| !known.contains(stamp)) {
+            return Err(format!(
+                "run {run}: {path:?} consumed a result ({stamp}) that was not committed before it"
+            ));
+        }
+        stamps(&Value::Map(outputs.clone()), &mut committed);
+    }
+    Ok(())
+}
+
+fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
+    let replayed = replay(run, row)?;
+    let mut forced = BTreeMap::new();
+    for event in &row.events {
+        match event {
+            Event::Ended {
+                path,
+                outcome: Outcome::Failed(failure),
+                ..
+            } if failure.kind == FailureKind::OutcomeUnknown => {
+                if scenario.workflow.task(path.task).idempotent {
+                    return Err(format!("run {run}: the outcome of {path:?} is unknown, which may run again"));
+                }
+                // Where the workflow has a handler for it, it counts as failed and nobody waits.
+                let found = replayed.tasks()[path.task.index()].instance(path.item).map(|i| i.state);
+                if found == Some(State::Failed) {
+                    forced.insert(path.of_generation(0), State::Failed);
+                }
+            }
+            Event::Resolved {
+                path,
+                resolution: Resolution::Failed,
+                ..
+            } => drop(forced.insert(path.of_generation(0), State::Failed)),
+            _ => {}
+        }
+    }
+    let stopped = replayed.cancel_requested_by().is_some();
+    let expected = expect(scenario, &forced);
+    for ((task, item), state) in &expected.tasks {
+        let found = replayed.tasks()[task.index()].instance(*item).map(|i| i.state);
+        // Whatever had not ended when the run was stopped may be cancelled, or follow from what was.
+        let may_differ = stopped && found.is_none_or(|s| s != State::Succeeded && s.is_terminal());
+        if found != Some(*state) && !may_differ {
+            return Err(format!(
+                "run {run}: {} item {item:?} is {found:?}, the reference says {state}",
+                name(scenario, *task)
+            ));
+        }
+    }
+    let state = row.outcome.as_ref().map(|o| o.state);
+    if state != expected.run && !(stopped && state == Some(RunState::Cancelled)) {
+        return Err(format!("run {run} is {state:?}, the reference says {:?}", expected.run));
+    }
+    if outside.finished.get(&run).is_some_and(|told| Some(told) != row.outcome.as_ref()) {
+        return Err(format!("run {run} was told to end otherwise than the store says"));
+    }
+    Ok(())
+}
+
+/// A run as its stored events make it.
+///
+/// # Errors
+/// When they cannot be the events of a run.
+pub fn replay(run: RunId, row: &Row) -> Result<Run, String> {
+    let submission = &row.submission;
+    let graph = Graph::compile(submission.workflow.clone()).map_err(|e| e.to_string())?;
+    let mut replayed = Run::new(run, Arc::new(graph), &submission.inputs, submission.created_at);
+    for event in &row.events {
+        replayed
+            .replay(event)
+            .map_err(|e| format!("run {run}: the store holds {event:?}, which cannot be: {e}"))?;
+    }
+    Ok(replayed)
+}
+
+fn open_tasks(cloud: &Cloud, run: RunId, row: &Row) -> String {
     let Some(entry) = cloud.coordinator.entry(run) else {
         return "unknown to the coordinator".into();
     };
@@ -68,7 +155,7 @@ fn open_tasks(cloud: &Cloud, run: eyot_model::RunId) -> String {
         "outcome {:?}, cancel {:?}, last events {:?}; ",
         entry.run.outcome(),
         entry.run.cancel_requested_by(),
-        cloud.events(run).iter().rev().take(4).collect::<Vec<_>>()
+        row.events.iter().rev().take(4).collect::<Vec<_>>()
     );
     told + &open
         .map(|(ix, t)| {
@@ -82,13 +169,23 @@ fn open_tasks(cloud: &Cloud, run: eyot_model::RunId) -> String {
         .join(", ")
 }
 
-fn name(scenario: &crate::scenario::Scenario, task: TaskIx) -> &str {
+fn name(scenario: &Scenario, task: TaskIx) -> &str {
     &scenario.workflow.task(task).name
 }
 
 fn end_of(event: &Event) -> Option<Path> {
     match event {
+        // It waits for an operator, whose word is the end.
+        Event::Ended {
+            outcome: Outcome::Failed(failure),
+            ..
+        } if failure.kind == FailureKind::OutcomeUnknown => None,
+        Event::Resolved {
+            resolution: Resolution::Retry,
+            ..
+        } => None,
         Event::Ended { path, retry_at: None, .. }
+        | Event::Resolved { path, .. }
         | Event::Failed { path, .. }
         | Event::Skipped { path, .. }
         | Event::UpstreamFailed { path, .. }

@@ -1,146 +1,352 @@
-//! An agent's machine: a node, a journal that may lose what was not synced, and tasks that take their time.
+//! An agent's machine: its disk, and while it is up a process with the real node over the real journal.
 
-use eyot_model::{AttemptId, Capacity, Digest, Inputs, Position, Timestamp};
+use crate::blobs::{Blobs, named};
+use crate::disk::Unsynced;
+use crate::mutant::Mutant;
+use crate::outside::Outside;
+use crate::random::hash;
+use eyot_checkpoint::{Checkpoint, Config as JournalConfig, Disk, DiskMarks, JournalError, MemorySource, SimDisk};
+use eyot_ledger::{Gate, Journal, NodeFold};
+use eyot_model::{AgentId, AttemptId, BlobRef, Capacity, Inputs, Outcome, Position, RunId, Timestamp, Usage};
 use eyot_node::{Command, Config, Node, Record, Recovered};
 use eyot_wire::ToCloud;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What the machine wants from the world.
+#[derive(Debug)]
 pub enum Effect {
     Send(ToCloud),
-    /// An attempt began; the world says when it ends.
-    Began {
-        id: AttemptId,
-        inputs: Inputs,
+    /// An attempt begins; the world says when it ends.
+    Began(AttemptId),
+    /// An attempt is to stop.
+    Stopped(AttemptId),
+    /// A sync is wanted: at once, or within the journal's interval.
+    Sync {
+        urgent: bool,
     },
-    /// A sync of everything appended so far began.
-    Syncing(Position),
-    Uploading(Digest),
+    Upload(BlobRef),
+    /// The journal takes nothing; try again.
+    Stuck,
+}
+
+/// An attempt that runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub inputs: Inputs,
+    pub stop: bool,
+    /// Different for each execution.
+    pub stamp: u64,
+}
+
+/// A process of the agent.
+pub struct Process {
+    pub node: Node,
+    checkpoint: Checkpoint,
+    gate: Gate,
+    pub running: BTreeMap<AttemptId, Running>,
+    /// The link as this side knows it.
+    pub link: Option<u64>,
+    /// A sync is on its way: an urgent one, or one of the interval.
+    syncing: Option<bool>,
+    /// Its clock against the true one, in microseconds.
+    offset: i64,
 }
 
 pub struct Device {
-    pub node: Node,
-    /// The journal: everything appended, in order.
-    pub journal: Vec<(Position, Vec<u8>)>,
-    pub synced: Position,
-    pub up: bool,
+    pub id: AgentId,
+    pub disk: SimDisk,
+    source: MemorySource,
+    pub blobs: Blobs,
+    pub process: Option<Process>,
     /// Counts restarts, so that what an earlier life began does not end in a later one.
     pub life: u64,
-    held_back: Vec<(Position, eyot_node::Start)>,
+    pub frozen: bool,
+    /// Never comes back.
+    pub lost: bool,
+    /// The machine's clock against the true one, in microseconds, as the next process will read it.
+    pub wall: i64,
+    /// Attempts that began.
     pub started: u64,
+    index: usize,
+    seed: u64,
+    /// Its disk was damaged or replaced since it was last up.
+    pub tampered: bool,
+    /// What the last start found.
+    pub found: Option<eyot_checkpoint::Report>,
+    forgotten: BTreeSet<RunId>,
+    mutant: Option<Mutant>,
 }
 
-fn config() -> Config {
-    Config {
-        capacity: Capacity {
-            cpu_millis: 4_000,
-            memory_bytes: 8 << 30,
-            disk_bytes: 1 << 40,
-            gpus: 0,
-        },
+const CONFIG: Config = Config {
+    capacity: Capacity {
+        cpu_millis: 4_000,
+        memory_bytes: 8 << 30,
+        disk_bytes: 1 << 40,
+        gpus: 0,
+    },
+};
+
+/// As on a device, but small, so that segments turn over within a world.
+const JOURNAL: JournalConfig = JournalConfig {
+    segment_bytes: 20 << 10,
+    journal_bytes: 60 << 10,
+    fold_bytes: 4 << 10,
+    marks: DiskMarks {
+        high_free: 64 << 10,
+        critical_free: 16 << 10,
+        reserve: 4 << 10,
+    },
+};
+
+struct Written<'a> {
+    checkpoint: &'a mut Checkpoint,
+    mutant: Option<Mutant>,
+}
+
+impl Journal for Written<'_> {
+    fn append(&mut self, records: Vec<eyot_checkpoint::Record>) -> Result<Position, JournalError> {
+        self.checkpoint.append(records)
+    }
+
+    fn synced(&self) -> Position {
+        if self.mutant == Some(Mutant::NoPersistBeforeStart) {
+            return self.checkpoint.appended();
+        }
+        self.checkpoint.synced()
     }
 }
 
 impl Device {
     #[must_use]
-    pub fn new(generation: u64) -> Self {
+    pub fn new(index: usize, id: AgentId, seed: u64, mutant: Option<Mutant>) -> Self {
         Self {
-            node: Node::new(config(), generation),
-            journal: Vec::new(),
-            synced: Position { generation, n: 0 },
-            up: true,
+            id,
+            disk: SimDisk::new(),
+            source: MemorySource::new(),
+            blobs: Blobs::default(),
+            process: None,
             life: 0,
-            held_back: Vec::new(),
+            frozen: false,
+            lost: false,
+            wall: 0,
             started: 0,
+            index,
+            seed,
+            tampered: false,
+            found: None,
+            forgotten: BTreeSet::new(),
+            mutant,
         }
     }
 
-    /// Does what the node wants, in order.
-    pub fn drain(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        while let Some(command) = self.node.poll_command() {
-            match command {
-                Command::Append { position, record } => self.journal.push((position, record.encode().unwrap_or_default())),
-                Command::Start {
-                    start,
-                    after: Some(position),
-                } if position.n > self.synced.n => self.held_back.push((position, *start)),
-                Command::Start { start, .. } => {
-                    self.started += 1;
-                    effects.push(Effect::Began {
-                        id: start.id,
-                        inputs: start.inputs,
-                    });
-                }
-                Command::Stop { id } => effects.push(Effect::Began { id, inputs: Inputs::new() }),
-                Command::Sync { .. } => {
-                    if let Some((last, _)) = self.journal.last() {
-                        effects.push(Effect::Syncing(*last));
-                    }
-                }
-                Command::Send(message) => effects.push(Effect::Send(message)),
-                Command::Upload(blob) => effects.push(Effect::Uploading(blob.digest)),
-                Command::RunFinished { .. } | Command::Forget { .. } => {}
-            }
-        }
-        effects
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
     }
 
-    /// A sync has ended.
-    pub fn synced(&mut self, position: Position) -> Vec<Effect> {
-        if position.n > self.synced.n {
-            self.synced = position;
-        }
-        self.node.journal_synced(self.synced);
-        let mut effects = Vec::new();
-        let synced = self.synced;
-        for (_, start) in self.held_back.extract_if(.., |(at, _)| at.n <= synced.n) {
-            self.started += 1;
-            effects.push(Effect::Began {
-                id: start.id,
-                inputs: start.inputs,
-            });
-        }
-        effects.extend(self.drain());
-        effects
+    /// The process's clock.
+    #[must_use]
+    pub fn clock(&self, now: Timestamp) -> Timestamp {
+        let offset = self.process.as_ref().map_or(self.wall, |p| p.offset);
+        Timestamp(now.0.saturating_add_signed(offset))
     }
 
-    /// The machine stops: by kill -9 everything appended stays, by a power cut only what was synced and some of the rest.
-    pub fn stop(&mut self, keep: u64) {
-        self.up = false;
-        self.life += 1;
-        self.held_back.clear();
-        let synced = self.synced.n;
-        self.journal.retain(|(position, _)| position.n <= synced + keep);
+    /// When the node wants to be called, in true time.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        let process = self.process.as_ref()?;
+        let at = process.node.poll_timeout()?;
+        Some(Timestamp(at.0.saturating_add_signed(-process.offset)))
     }
 
-    /// The machine comes back with what its journal holds.
+    /// The agent's process starts over what its disk holds, without the cloud.
     ///
     /// # Panics
-    /// When a record of the journal cannot be read: the journal itself is never corrupted here.
-    pub fn start(&mut self, now: Timestamp) -> Vec<Effect> {
-        let records = self.journal.iter().map(|(position, bytes)| match Record::decode(bytes) {
-            Ok(record) => (*position, record),
-            Err(error) => panic!("record {position:?} cannot be read: {error}"),
+    /// When the journal's folder cannot be listed, which this disk always can.
+    pub fn start(&mut self, now: Timestamp, outside: &mut Outside) -> Vec<Effect> {
+        self.life += 1;
+        let disk: Arc<dyn Disk> = if self.mutant == Some(Mutant::NoFsync) {
+            Arc::new(Unsynced(Arc::new(self.disk.clone())))
+        } else {
+            Arc::new(self.disk.clone())
+        };
+        let generation = hash(&[self.seed, self.life]).max(1);
+        let source = Arc::new(self.source.clone());
+        let opened = Checkpoint::open(JOURNAL, disk, source, Arc::new(NodeFold), generation, &self.life.to_string());
+        let (checkpoint, found) = match opened {
+            Ok(opened) => opened,
+            Err(error) => panic!("agent {} does not start: {error}", self.index),
+        };
+        let records = match eyot_ledger::read(&found) {
+            Ok(records) => records,
+            Err(error) => panic!("agent {} does not start: {error}", self.index),
+        };
+        if found.report.loss.is_some() || self.tampered {
+            outside.forgive(self.index);
+        } else {
+            self.check_recovered(&records, found.report.last, outside);
+        }
+        self.tampered = false;
+        self.found = Some(found.report.clone());
+        let recovered = Recovered {
+            records,
+            last: found.report.taken,
+            synced: eyot_ledger::durable(&checkpoint, &found.report),
+        };
+        let clock = Timestamp(now.0.saturating_add_signed(self.wall));
+        let (node, recovery) = Node::recover(CONFIG, recovered, clock);
+        if !recovery.lost.is_empty() {
+            outside.breaks(format!("agent {} lost runs: {:?}", self.index, recovery.lost));
+        }
+        self.process = Some(Process {
+            node,
+            checkpoint,
+            gate: Gate::default(),
+            running: BTreeMap::new(),
+            link: None,
+            syncing: None,
+            offset: self.wall,
         });
-        let last = self.journal.last().map_or(
-            Position {
-                generation: self.synced.generation,
-                n: 0,
-            },
-            |(position, _)| *position,
-        );
-        let (node, recovery) = Node::recover(
-            config(),
-            Recovered {
-                records: records.collect(),
-                last,
-            },
-            now,
-        );
-        assert!(recovery.lost.is_empty(), "runs were lost: {:?}", recovery.lost);
-        self.node = node;
-        self.synced = last;
-        self.up = true;
-        self.drain()
+        self.drain(now)
+    }
+
+    fn check_recovered(&self, records: &eyot_ledger::Records, last: Position, outside: &mut Outside) {
+        let held = records.iter().filter_map(|(_, record)| match record {
+            Record::Assigned(a) => Some((a.run, a.fragment, a.epoch)),
+            _ => None,
+        });
+        outside.recovered(self.index, last, &held.collect(), &self.forgotten);
+        for (_, record) in records {
+            let Record::Own {
+                run,
+                event:
+                    eyot_model::Event::Ended {
+                        path,
+                        outcome: Outcome::Succeeded(outputs),
+                        ..
+                    },
+                ..
+            } = record
+            else {
+                continue;
+            };
+            if let Some(blob) = named(outputs.values()).iter().find(|blob| !self.blobs.holds(&blob.digest)) {
+                let (index, digest) = (self.index, blob.digest);
+                outside.breaks(format!("agent {index} has the end of {path:?} of {run} and not its blob {digest}"));
+            }
+        }
+    }
+
+    /// Appended and durable records.
+    #[must_use]
+    pub fn positions(&self) -> Option<(Position, Position)> {
+        self.process.as_ref().map(|p| (p.checkpoint.appended(), p.checkpoint.synced()))
+    }
+
+    /// Lets the node act and does what it wants; gives what the world has to do.
+    pub fn turn(&mut self, now: Timestamp, act: impl FnOnce(&mut Node, Timestamp)) -> Vec<Effect> {
+        let clock = self.clock(now);
+        if let Some(process) = &mut self.process {
+            act(&mut process.node, clock);
+        }
+        self.drain(now)
+    }
+
+    fn drain(&mut self, now: Timestamp) -> Vec<Effect> {
+        let clock = self.clock(now);
+        let Some(process) = &mut self.process else {
+            return Vec::new();
+        };
+        let mut effects = Vec::new();
+        let mut told = Position::default();
+        loop {
+            let mut written = Written {
+                checkpoint: &mut process.checkpoint,
+                mutant: self.mutant,
+            };
+            for command in process.gate.drain(&mut process.node, &mut written, clock) {
+                match command {
+                    Command::Start { start, .. } => {
+                        self.started += 1;
+                        let running = Running {
+                            inputs: start.inputs,
+                            stop: false,
+                            stamp: hash(&[self.seed, self.started]),
+                        };
+                        process.running.insert(start.id, running);
+                        effects.push(Effect::Began(start.id));
+                    }
+                    Command::Stop { id } => effects.push(Effect::Stopped(id)),
+                    Command::Sync { urgent } => want_sync(process, urgent, &mut effects),
+                    Command::Send(message) => effects.push(Effect::Send(message)),
+                    Command::Upload(blob) => effects.push(Effect::Upload(blob)),
+                    Command::Forget { run } => drop(self.forgotten.insert(run)),
+                    Command::RunFinished { .. } | Command::Append { .. } => {}
+                }
+            }
+            let appended = process.checkpoint.appended();
+            if self.mutant != Some(Mutant::NoExternalSynchrony) || process.gate.is_stuck() || told == appended {
+                break;
+            }
+            told = appended;
+            process.node.journal_synced(told);
+        }
+        if process.checkpoint.appended() != process.checkpoint.synced() {
+            want_sync(process, false, &mut effects);
+        }
+        if process.gate.is_stuck() {
+            effects.push(Effect::Stuck);
+        }
+        effects
+    }
+
+    /// A sync ends: everything appended so far is durable.
+    pub fn sync(&mut self, now: Timestamp, fold: bool) -> Vec<Effect> {
+        let Some(process) = &mut self.process else {
+            return Vec::new();
+        };
+        process.syncing = None;
+        let synced = process.checkpoint.sync();
+        if fold {
+            // What fails is tried again with a later one.
+            let _ = process.checkpoint.fold();
+        }
+        match synced {
+            Ok(position) => self.turn(now, |node, _| node.journal_synced(position)),
+            Err(_) => {
+                let mut effects = Vec::new();
+                want_sync(process, false, &mut effects);
+                effects
+            }
+        }
+    }
+
+    /// An attempt ends, its blobs being durable.
+    pub fn attempt_ended(&mut self, id: &AttemptId, outcome: Outcome, now: Timestamp) -> Vec<Effect> {
+        self.turn(now, |node, clock| node.attempt_ended(id, outcome, Usage::default(), clock))
+    }
+
+    /// The process ends. By kill everything written stays; a power cut keeps what was synced, and, as `power` draws, some
+    /// of the rest, torn where it likes.
+    pub fn stop(&mut self, power: Option<u64>) {
+        self.process = None;
+        self.life += 1;
+        self.frozen = false;
+        match power {
+            Some(seed) => {
+                self.disk.crash(seed);
+                self.source.crash();
+                self.blobs.cut_power();
+            }
+            None => self.disk.kill(),
+        }
+    }
+}
+
+fn want_sync(process: &mut Process, urgent: bool, effects: &mut Vec<Effect>) {
+    if process.syncing.is_none_or(|known| urgent && !known) {
+        process.syncing = Some(urgent);
+        effects.push(Effect::Sync { urgent });
     }
 }

@@ -1,7 +1,8 @@
 //! The reference: what every task of a scenario comes to, worked out in one pass over the graph, without events,
 //! epochs, agents or time.
 
-use crate::scenario::{Nature, Scenario};
+use crate::scenario::Scenario;
+use crate::task::{Nature, outputs};
 use eyot_engine::{Upstream, Verdict, verdict};
 use eyot_expr::{CompiledTemplate, Program, Scope};
 use eyot_model::{Inputs, ItemFailure, OnFailure, Path, RunState, State, TaskIx, TriggerRule, Value};
@@ -14,10 +15,12 @@ pub struct Expected {
     pub run: Option<RunState>,
 }
 
+/// `forced` are instances whose way was not theirs to choose, such as an outside effect that was cut off.
+///
 /// # Panics
 /// When the scenario itself is wrong.
 #[must_use]
-pub fn expect(scenario: &Scenario) -> Expected {
+pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>) -> Expected {
     let mut expected = Expected::default();
     let mut tasks_value: BTreeMap<String, Value> = BTreeMap::new();
     let inputs = Value::Map((*scenario.inputs).clone());
@@ -49,7 +52,7 @@ pub fn expect(scenario: &Scenario) -> Expected {
                     let mut failed = 0;
                     for (i, item) in (0u32..).zip(&items) {
                         scope.bind(&each.name, item.clone());
-                        let (state, out) = run_instance(scenario, Path::item(ix, i), &task.with, &scope);
+                        let (state, out) = run_instance(scenario, forced, Path::item(ix, i), &task.with, &scope);
                         failed += usize::from(state == State::Failed);
                         expected.tasks.insert((ix, Some(i)), state);
                         list.push(out.unwrap_or(Value::Null));
@@ -62,7 +65,7 @@ pub fn expect(scenario: &Scenario) -> Expected {
                         State::Succeeded
                     }
                 } else {
-                    let (state, out) = run_instance(scenario, Path::task(ix), &task.with, &scope);
+                    let (state, out) = run_instance(scenario, forced, Path::task(ix), &task.with, &scope);
                     outputs = out;
                     state
                 }
@@ -79,18 +82,22 @@ pub fn expect(scenario: &Scenario) -> Expected {
 
 fn run_instance(
     scenario: &Scenario,
+    forced: &BTreeMap<Path, State>,
     path: Path,
     with: &BTreeMap<String, eyot_model::Template>,
     scope: &Scope<'_>,
 ) -> (State, Option<Value>) {
+    if let Some(state) = forced.get(&path) {
+        return (*state, None);
+    }
     match scenario.nature(path) {
-        Nature::Fails => (State::Failed, None),
+        Nature::Fails | Nature::Kills { .. } => (State::Failed, None),
         Nature::Succeeds | Nature::SucceedsAfter(_) => {
             let inputs: Inputs = with
                 .iter()
                 .map(|(name, template)| (name.clone(), render(template, scope)))
                 .collect();
-            (State::Succeeded, Some(Value::Map(scenario.outputs(path, &inputs))))
+            (State::Succeeded, Some(Value::Map(outputs(scenario.seed, path, &inputs, 0, false))))
         }
     }
 }

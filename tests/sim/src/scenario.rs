@@ -1,45 +1,158 @@
-//! Random workflows, and what their tasks do.
+//! Workflows for the simulation: random ones, and those that a named scenario writes down.
 
 use crate::random::{Random, hash};
+use crate::task::{Habit, Nature};
 use eyot_model::{
-    AgentId, ComponentRef, Digest, Expr, Failure, FailureKind, ForEach, Fragment, FragmentId, InputDecl, Inputs, ItemFailure, Jitter,
-    Millis, OnDisconnect, OnFailure, Outcome, Outputs, Path, Placement, Plan, Resources, Retention, RetryPolicy, Task, TaskIx, Template,
-    TriggerRule, Value, ValueType, Workflow,
+    AgentId, ComponentRef, Digest, Expr, ForEach, Fragment, FragmentId, InputDecl, Inputs, ItemFailure, Jitter, Millis, OnDisconnect,
+    OnFailure, Path, Placement, Plan, Resources, Retention, RetryPolicy, Task, TaskIx, Template, TriggerRule, Value, ValueType, Workflow,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A run to be.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,
     pub workflow: Arc<Workflow>,
     pub inputs: Arc<Inputs>,
-    pub plan: Plan,
+    /// How each task behaves.
+    pub habits: Vec<Habit>,
+    /// The agent that each task is placed on; None: wherever the plan likes.
+    pub homes: Vec<Option<AgentId>>,
 }
 
-/// Which way a task instance goes: a function of its path alone, so that neither retries nor crashes change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
-    Succeeds,
-    /// Fails retryably this many times, then succeeds.
-    SucceedsAfter(u32),
-    Fails,
+/// A task of a scenario that is written down.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub name: &'static str,
+    /// Earlier steps, by index; all of them have to succeed, and their outputs are its inputs.
+    pub needs: Vec<u32>,
+    pub home: Option<AgentId>,
+    pub habit: Habit,
+    pub idempotent: bool,
+    pub max_attempts: u32,
+}
+
+impl Step {
+    /// Succeeds, in 20 ms, wherever it is placed.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            needs: Vec::new(),
+            home: None,
+            habit: Habit {
+                nature: Some(Nature::Succeeds),
+                takes: (20_000, 20_000),
+                blob: false,
+            },
+            idempotent: true,
+            max_attempts: 20,
+        }
+    }
+
+    #[must_use]
+    pub fn after(mut self, need: u32) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    #[must_use]
+    pub fn on(mut self, agent: u128) -> Self {
+        self.home = Some(AgentId(agent));
+        self
+    }
+
+    /// Takes this long, in milliseconds.
+    #[must_use]
+    pub fn takes(mut self, millis: u64) -> Self {
+        self.habit.takes = (millis * 1_000, millis * 1_000);
+        self
+    }
 }
 
 impl Scenario {
+    /// A workflow that is written down.
     #[must_use]
-    pub fn random(seed: u64, agents: &[AgentId]) -> Self {
+    pub fn scripted(on_disconnect: OnDisconnect, steps: &[Step]) -> Self {
+        let tasks = steps.iter().map(|step| {
+            let with = step.needs.iter().map(|need| {
+                let name = steps[*need as usize].name;
+                (format!("from-{name}"), Template::Expr(expr(&format!("tasks.{name}.outputs"))))
+            });
+            Task {
+                name: step.name.to_owned(),
+                needs: step.needs.iter().map(|n| TaskIx(*n)).collect(),
+                with: with.collect(),
+                retry: retry(step.max_attempts, 10),
+                idempotent: step.idempotent,
+                ..plain_task()
+            }
+        });
+        let mut workflow = plain_workflow(tasks.collect());
+        workflow.on_disconnect = on_disconnect;
+        Self {
+            seed: 1,
+            workflow: Arc::new(workflow),
+            inputs: Arc::new(Inputs::from([("n".into(), Value::Int(1))])),
+            habits: steps.iter().map(|step| step.habit).collect(),
+            homes: steps.iter().map(|step| step.home).collect(),
+        }
+    }
+
+    #[must_use]
+    pub fn random(seed: u64) -> Self {
         let mut r = Random::new(seed);
         let count = r.between(1, 10);
         let mut tasks: Vec<Task> = Vec::new();
+        let mut habits = Vec::new();
         for i in 0..count {
-            tasks.push(random_task(&mut r, u32::try_from(i).unwrap_or(0), &tasks));
+            let mut task = random_task(&mut r, u32::try_from(i).unwrap_or(0), &tasks);
+            let mut habit = Habit {
+                blob: r.chance(25),
+                ..Habit::default()
+            };
+            if r.chance(4) {
+                habit.nature = Some(Nature::Kills { power: r.chance(30) });
+                habit.takes = (30_000, 150_000);
+                task.retry.max_attempts = 3;
+            }
+            task.idempotent = habit.nature.is_some() || !r.chance(12);
+            tasks.push(task);
+            habits.push(habit);
         }
+        let mut workflow = plain_workflow(tasks);
+        workflow.on_failure = if r.chance(15) { OnFailure::Ignore } else { OnFailure::Finish };
+        workflow.max_parallel = r.chance(30).then(|| u32::try_from(r.between(1, 3)).unwrap_or(1));
+        let inputs = Inputs::from([("n".into(), Value::Int(i64::try_from(r.below(4)).unwrap_or(0)))]);
+        Self {
+            seed,
+            homes: vec![None; habits.len()],
+            workflow: Arc::new(workflow),
+            inputs: Arc::new(inputs),
+            habits,
+        }
+    }
+
+    #[must_use]
+    pub fn habit(&self, task: TaskIx) -> Habit {
+        self.habits[task.index()]
+    }
+
+    #[must_use]
+    pub fn nature(&self, path: Path) -> Nature {
+        self.habit(path.task).nature(self.seed, path)
+    }
+
+    /// A plan over `agents`, one fragment for each: another one for each `salt`, as a planner's is with each state of the
+    /// fleet. None where there is nobody.
+    #[must_use]
+    pub fn plan(&self, agents: &[AgentId], salt: u64) -> Option<Plan> {
         let mut fragments: BTreeMap<AgentId, Vec<TaskIx>> = BTreeMap::new();
-        for i in 0..tasks.len() {
-            let agent = agents[usize::try_from(r.below(agents.len() as u64)).unwrap_or(0)];
-            fragments.entry(agent).or_default().push(TaskIx(u32::try_from(i).unwrap_or(0)));
+        for (ix, home) in (0u32..).zip(&self.homes) {
+            let any = hash(&[self.seed, 3, salt, u64::from(ix)]) % (agents.len() as u64).max(1);
+            let agent = home.or_else(|| agents.get(usize::try_from(any).unwrap_or(0)).copied())?;
+            fragments.entry(agent).or_default().push(TaskIx(ix));
         }
         let fragments = (0u32..).zip(fragments).map(|(id, (agent, tasks))| Fragment {
             id: FragmentId(id),
@@ -49,81 +162,69 @@ impl Scenario {
             finish: Millis(0),
             transfers: Vec::new(),
         });
-        let workflow = Workflow {
-            namespace: "sim".into(),
-            name: "w".into(),
-            version: "1".into(),
-            inputs: BTreeMap::from([(
-                "n".into(),
-                InputDecl {
-                    value_type: ValueType::Integer,
-                    default: None,
-                    description: None,
-                },
-            )]),
-            tasks,
-            outputs: BTreeMap::new(),
-            on_disconnect: OnDisconnect::default(),
-            on_failure: if r.chance(15) { OnFailure::Ignore } else { OnFailure::Finish },
-            max_parallel: r.chance(30).then(|| u32::try_from(r.between(1, 3)).unwrap_or(1)),
-            deadline: None,
-            retention: Retention::default(),
-            triggers: Vec::new(),
-        };
-        let plan = Plan {
+        Some(Plan {
             fragments: fragments.collect(),
             ..Plan::default()
-        };
-        let inputs = Inputs::from([("n".into(), Value::Int(i64::try_from(r.below(4)).unwrap_or(0)))]);
-        Self {
-            seed,
-            workflow: Arc::new(workflow),
-            inputs: Arc::new(inputs),
-            plan,
-        }
-    }
-
-    #[must_use]
-    pub fn nature(&self, path: Path) -> Nature {
-        match hash(&[self.seed, 1, u64::from(path.task.0), path.item.map_or(99, u64::from)]) % 10 {
-            0 => Nature::Fails,
-            1 => Nature::SucceedsAfter(1),
-            2 => Nature::SucceedsAfter(2),
-            _ => Nature::Succeeds,
-        }
-    }
-
-    /// What an attempt comes to. `inputs` flow into the outputs, so that a wrong hand-over shows.
-    #[must_use]
-    pub fn outcome(&self, path: Path, attempt: u32, inputs: &Inputs) -> Outcome {
-        let failure = |kind| Outcome::Failed(Failure::new(kind, "as its nature is"));
-        match self.nature(path) {
-            Nature::Fails => failure(FailureKind::Permanent),
-            Nature::SucceedsAfter(n) if attempt <= n => failure(FailureKind::Retryable),
-            Nature::Succeeds | Nature::SucceedsAfter(_) => Outcome::Succeeded(self.outputs(path, inputs)),
-        }
-    }
-
-    #[must_use]
-    pub fn outputs(&self, path: Path, inputs: &Inputs) -> Outputs {
-        let given = serde_json::to_string(&Value::Map(inputs.clone()).to_json()).unwrap_or_default();
-        let n = hash(&[
-            self.seed,
-            2,
-            u64::from(path.task.0),
-            path.item.map_or(99, u64::from),
-            fingerprint(&given),
-        ]) % 5;
-        let n = i64::try_from(n).unwrap_or(0);
-        Outputs::from([
-            ("n".into(), Value::Int(n)),
-            ("list".into(), Value::List((0..n).map(Value::Int).collect())),
-        ])
+        })
     }
 }
 
-fn fingerprint(text: &str) -> u64 {
-    u64::from_le_bytes(Digest::of(text.as_bytes()).0[..8].try_into().unwrap_or_default())
+fn plain_workflow(tasks: Vec<Task>) -> Workflow {
+    Workflow {
+        namespace: "sim".into(),
+        name: "w".into(),
+        version: "1".into(),
+        inputs: BTreeMap::from([(
+            "n".into(),
+            InputDecl {
+                value_type: ValueType::Integer,
+                default: None,
+                description: None,
+            },
+        )]),
+        tasks,
+        outputs: BTreeMap::new(),
+        on_disconnect: OnDisconnect::default(),
+        on_failure: OnFailure::Finish,
+        max_parallel: None,
+        deadline: None,
+        retention: Retention::default(),
+    }
+}
+
+fn plain_task() -> Task {
+    Task {
+        name: String::new(),
+        uses: ComponentRef {
+            name: "sim".into(),
+            digest: Some(Digest::of(b"sim")),
+            size: 1,
+        },
+        needs: BTreeSet::new(),
+        when: None,
+        with: BTreeMap::new(),
+        for_each: None,
+        retry: retry(200, 10),
+        timeout: None,
+        cpu_limit: None,
+        queue_timeout: None,
+        trigger_rule: TriggerRule::AllSuccess,
+        resources: Resources::default(),
+        placement: Placement::default(),
+        grants: BTreeSet::new(),
+        idempotent: true,
+    }
+}
+
+fn retry(max_attempts: u32, initial_millis: u64) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts,
+        initial_interval: Millis(initial_millis),
+        factor: 1.1,
+        max_interval: Millis(200),
+        jitter: Jitter::Full,
+        when: None,
+    }
 }
 
 fn random_task(r: &mut Random, index: u32, before: &[Task]) -> Task {
@@ -178,31 +279,13 @@ fn random_task(r: &mut Random, index: u32, before: &[Task]) -> Task {
     }
     Task {
         name: format!("t{index}"),
-        uses: ComponentRef {
-            name: "sim".into(),
-            digest: Some(Digest::of(b"sim")),
-            size: 1,
-        },
         needs,
         when,
         with,
         for_each,
-        retry: RetryPolicy {
-            max_attempts: 200,
-            initial_interval: Millis(r.between(1, 50)),
-            factor: 1.1,
-            max_interval: Millis(200),
-            jitter: Jitter::Full,
-            when: None,
-        },
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
+        retry: retry(200, r.between(1, 50)),
         trigger_rule,
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
+        ..plain_task()
     }
 }
 

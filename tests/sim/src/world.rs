@@ -1,15 +1,18 @@
-//! The world: a clock, a queue of what happens next, links that carry messages in order until they break.
+//! The world: a clock, a queue of what happens next, machines, links, and the observers outside.
 
-use crate::check::check;
-use crate::cloud::{Cloud, Effect as CloudEffect};
-use crate::device::{Device, Effect};
+use crate::check::{check, replay};
+use crate::cloud::Cloud;
+use crate::device::Device;
+use crate::happening::{Happening, Inside, describe};
+use crate::mutant::Mutant;
+use crate::outside::Outside;
 use crate::random::{Random, hash};
 use crate::scenario::Scenario;
-use eyot_model::{AgentId, AttemptId, Digest, Inputs, LinkState, Outcome, Position, RunId, Timestamp, Usage};
-use eyot_wire::{ToAgent, ToCloud};
-use std::collections::BTreeMap;
+use crate::weather::{self, Trouble, Weather};
+use eyot_model::{AgentId, Digest, LinkState, Outcome, RunId, RunState, State, TaskIx, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What came of a seed.
+/// What came of a world.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub seed: u64,
@@ -20,425 +23,501 @@ pub struct Report {
     pub result: Result<(), String>,
 }
 
-enum Happening {
-    ToCloud {
-        agent: usize,
-        link: u64,
-        message: Box<ToCloud>,
-    },
-    ToAgent {
-        agent: usize,
-        link: u64,
-        message: Box<ToAgent>,
-    },
-    AttemptEnds {
-        agent: usize,
-        life: u64,
-        id: AttemptId,
-        inputs: Inputs,
-    },
-    SyncEnds {
-        agent: usize,
-        life: u64,
-        position: Position,
-    },
-    UploadEnds {
-        agent: usize,
-        life: u64,
-        digest: Digest,
-    },
-    CommitEnds {
-        life: u64,
-    },
-    Connect {
-        agent: usize,
-    },
-    Cut {
-        agent: usize,
-    },
-    Stop {
-        agent: usize,
-        power: bool,
-    },
-    Start {
-        agent: usize,
-    },
-    KillCloud,
-    StartCloud,
-    Submit {
-        run: RunId,
-        scenario: Box<Scenario>,
-    },
-    Tick,
-}
-
-pub struct World {
-    random: Random,
-    now: Timestamp,
-    queue: BTreeMap<(Timestamp, u64), Happening>,
-    scheduled: u64,
-    cloud: Cloud,
-    devices: Vec<Device>,
-    ids: Vec<AgentId>,
-    /// Number of the present link of each agent; None while there is none.
-    links: Vec<Option<u64>>,
-    next_link: u64,
-    /// When the last message in each direction arrives, so that order is kept.
-    arrivals: BTreeMap<(usize, bool), Timestamp>,
-    hash: u64,
-    steps: u64,
-    scenarios: BTreeMap<RunId, Scenario>,
-    /// Tell on standard error what happens.
-    pub trace: bool,
+/// What a world begins with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    pub machines: usize,
+    /// When each run is submitted, in microseconds, and what it is. Runs count from 1.
+    pub runs: Vec<(u64, Scenario)>,
+    pub weather: Weather,
+    pub mutant: Option<Mutant>,
+    /// From then on nothing goes wrong, in microseconds.
+    pub peace: u64,
 }
 
 /// Chaos ends here; after it everything comes back and must come to an end.
 const PEACE: u64 = 4_000_000;
-/// A world that is not done by then never will be.
-const END: u64 = 600_000_000;
+/// A world that is not done so long after peace never will be.
+const PATIENCE: u64 = 600_000_000;
+/// The true time at the beginning.
+const BEGINNING: u64 = 1_800_000_000_000_000;
+/// How often an operator looks after what waits for one.
+const OPERATOR: u64 = 500_000;
+/// Heart-beats missed for this long end a link for the cloud.
+const MISSED: u64 = 300_000;
+
+impl Setup {
+    /// Everything drawn from a seed.
+    #[must_use]
+    pub fn random(seed: u64) -> Self {
+        let mut r = Random::new(seed);
+        let machines = r.between(1, 4);
+        let runs = r.between(1, 3);
+        let scenarios = (0..runs).map(|n| (r.below(300_000), Scenario::random(hash(&[seed, 77, n]))));
+        Self {
+            seed,
+            machines: usize::try_from(machines).unwrap_or(1),
+            runs: scenarios.collect(),
+            weather: weather::random(&mut r, machines, runs, PEACE / 3),
+            mutant: None,
+            peace: PEACE,
+        }
+    }
+
+    /// A world without weather.
+    #[must_use]
+    pub fn calm(machines: usize) -> Self {
+        Self {
+            seed: 1,
+            machines,
+            runs: Vec::new(),
+            weather: Weather::new(),
+            mutant: None,
+            peace: 0,
+        }
+    }
+
+    /// The same with a run that is submitted after 100 ms.
+    #[must_use]
+    pub fn with(mut self, scenario: Scenario) -> Self {
+        self.runs.push((100_000, scenario));
+        self
+    }
+}
+
+pub struct World {
+    pub(crate) random: Random,
+    pub now: Timestamp,
+    queue: BTreeMap<(Timestamp, u64), Happening>,
+    scheduled: u64,
+    pub cloud: Cloud,
+    pub devices: Vec<Device>,
+    pub outside: Outside,
+    pub(crate) next_link: u64,
+    /// Links that carry nothing any more, whether or not both sides have seen it: what is lost of a stream is lost with
+    /// everything behind it.
+    pub(crate) broken: BTreeSet<u64>,
+    /// When the last message in each direction arrives, so that order is kept.
+    pub(crate) arrivals: BTreeMap<(usize, bool), u64>,
+    /// What waits for a process that stands still.
+    deferred: BTreeMap<usize, Vec<Happening>>,
+    /// Until when each machine finds no way to the cloud, in microseconds.
+    pub(crate) cut_off_until: BTreeMap<usize, u64>,
+    /// The next tick that is in the queue.
+    tick: u64,
+    seed: u64,
+    hash: u64,
+    steps: u64,
+    peace: u64,
+    /// Tell on standard error what happens.
+    pub trace: bool,
+}
 
 impl World {
-    /// A world made from a seed.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
-        let agents = usize::try_from(random.between(1, 4)).unwrap_or(1);
-        let ids: Vec<AgentId> = (1..=agents).map(|i| AgentId(i as u128)).collect();
+    pub fn new(setup: Setup) -> Self {
+        let seed = setup.seed;
+        let ids = 1..=setup.machines as u128;
+        let devices = (0..)
+            .zip(ids)
+            .map(|(i, id)| Device::new(i, AgentId(id), hash(&[seed, 5, id as u64]), setup.mutant));
+        let runs = (1..).map(RunId).zip(&setup.runs);
+        let scenarios = runs.clone().map(|(run, (_, scenario))| (run, scenario.clone())).collect();
         let mut world = Self {
-            now: Timestamp(1),
+            random: Random::new(hash(&[seed, 9])),
+            now: Timestamp(BEGINNING),
             queue: BTreeMap::new(),
             scheduled: 0,
-            cloud: Cloud::default(),
-            devices: (0..agents).map(|i| Device::new(hash(&[seed, i as u64]))).collect(),
-            links: vec![None; agents],
+            cloud: Cloud::new(scenarios, setup.mutant),
+            devices: devices.collect(),
+            outside: Outside::default(),
             next_link: 0,
+            broken: BTreeSet::new(),
             arrivals: BTreeMap::new(),
+            deferred: BTreeMap::new(),
+            cut_off_until: BTreeMap::new(),
+            tick: u64::MAX,
+            seed,
             hash: seed,
             steps: 0,
-            scenarios: BTreeMap::new(),
+            peace: setup.peace,
             trace: false,
-            ids,
-            random,
         };
-        for agent in 0..agents {
-            let at = world.random.below(50_000);
-            world.at(at, Happening::Connect { agent });
+        for machine in 0..setup.machines {
+            world.at(0, Happening::Start { machine });
         }
-        for n in 0..world.random.between(1, 3) {
-            let scenario = Scenario::random(hash(&[seed, 77, n]), &world.ids);
-            let run = RunId(u128::from(n) + 1);
-            world.scenarios.insert(run, scenario.clone());
-            let at = world.random.below(300_000);
-            world.at(
-                at,
-                Happening::Submit {
-                    run,
-                    scenario: Box::new(scenario),
-                },
-            );
+        for (run, (at, _)) in runs {
+            world.at(*at, Happening::Submit { run });
         }
-        world.plan_chaos();
+        world.at(OPERATOR, Happening::Operator);
+        for (at, trouble) in setup.weather {
+            world.at(at, Happening::Trouble(trouble));
+        }
         world
     }
 
-    fn plan_chaos(&mut self) {
-        let agents = self.devices.len() as u64;
-        for _ in 0..self.random.below(14) {
-            let at = self.random.below(PEACE / 3);
-            let agent = usize::try_from(self.random.below(agents)).unwrap_or(0);
-            let happening = match self.random.below(5) {
-                0 | 1 => Happening::Cut { agent },
-                2 => Happening::Stop { agent, power: false },
-                3 => Happening::Stop { agent, power: true },
-                _ => Happening::KillCloud,
-            };
-            self.at(at, happening);
-        }
+    /// Microseconds since the beginning.
+    #[must_use]
+    pub fn elapsed(&self) -> u64 {
+        self.now.0 - BEGINNING
     }
 
-    fn at(&mut self, micros: u64, happening: Happening) {
+    /// Something happens so long after the beginning, in microseconds.
+    pub fn at(&mut self, micros: u64, happening: Happening) {
         self.scheduled += 1;
-        self.queue.insert((Timestamp(micros.max(self.now.0)), self.scheduled), happening);
+        let at = Timestamp((BEGINNING + micros).max(self.now.0));
+        self.queue.insert((at, self.scheduled), happening);
     }
 
-    fn after(&mut self, low: u64, high: u64, happening: Happening) {
+    pub(crate) fn after(&mut self, low: u64, high: u64, happening: Happening) {
         let delay = self.random.between(low, high);
-        self.at(self.now.0 + delay, happening);
+        self.at(self.elapsed() + delay, happening);
+    }
+
+    /// Something goes wrong now.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        self.at(self.elapsed(), Happening::Trouble(trouble));
+    }
+
+    /// Goes on until something is so; false where it never is.
+    pub fn until(&mut self, so: impl Fn(&Self) -> bool) -> bool {
+        while !so(self) {
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Goes on for so long, in microseconds.
+    pub fn pass(&mut self, micros: u64) {
+        let end = self.elapsed() + micros;
+        while self.queue.first_key_value().is_some_and(|((at, _), _)| at.0 <= BEGINNING + end) && self.step() {}
+        self.now = Timestamp(self.now.0.max(BEGINNING + end));
+    }
+
+    /// The state of a task as the cloud has it; of an ended run, as it was stored.
+    #[must_use]
+    pub fn state(&self, run: u128, task: &str) -> Option<State> {
+        let ix = self.task(run, task)?;
+        if let Some(entry) = self.cloud.coordinator.entry(RunId(run)) {
+            return Some(entry.run.tasks()[ix.index()].own.state);
+        }
+        let replayed = replay(RunId(run), self.cloud.store.runs.get(&RunId(run))?).ok()?;
+        Some(replayed.tasks()[ix.index()].own.state)
+    }
+
+    /// The state of a task as a machine has it.
+    #[must_use]
+    pub fn state_at(&self, machine: usize, run: u128, task: &str) -> Option<State> {
+        let ix = self.task(run, task)?;
+        let held = self.devices[machine].process.as_ref()?.node.run(RunId(run))?;
+        Some(held.tasks()[ix.index()].own.state)
+    }
+
+    fn task(&self, run: u128, task: &str) -> Option<TaskIx> {
+        let tasks = &self.cloud.scenarios.get(&RunId(run))?.workflow.tasks;
+        let at = tasks.iter().position(|t| t.name == task)?;
+        u32::try_from(at).ok().map(TaskIx)
+    }
+
+    /// How a run ended, by the store.
+    #[must_use]
+    pub fn outcome(&self, run: u128) -> Option<RunState> {
+        self.cloud.store.runs.get(&RunId(run))?.outcome.as_ref().map(|o| o.state)
+    }
+
+    /// Runs until every run has ended and nothing is left to tell; the invariant has to hold then.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn finish(&mut self) -> Result<(), String> {
+        while !self.is_over() && self.step() {}
+        match self.outside.broken.take() {
+            Some(why) => Err(why),
+            None => check(&self.cloud, &self.outside, &self.devices),
+        }
     }
 
     /// Runs to the end and checks.
     #[must_use]
-    pub fn run(mut self, seed: u64) -> Report {
-        while let Some(((at, _), happening)) = self.queue.pop_first() {
-            self.now = at;
-            self.steps += 1;
-            if self.trace {
-                eprintln!("{} {}", self.now.0, describe(&happening));
+    pub fn run(mut self) -> Report {
+        let result = self.finish();
+        for row in self.cloud.store.runs.values() {
+            for event in &row.events {
+                self.hash = hash(&[self.hash, event.at().0, event.task().map_or(0, |t| u64::from(t.0))]);
             }
-            self.happens(happening);
-            let all_ended = self.cloud.submitted.len() == self.scenarios.len() && self.cloud.ended().len() == self.scenarios.len();
-            if (all_ended && at.0 > PEACE) || at.0 > END {
-                break;
-            }
-        }
-        for event in self.scenarios.keys().flat_map(|run| self.cloud.events(*run)) {
-            self.hash = hash(&[self.hash, event.at().0, event.task().map_or(0, |t| u64::from(t.0))]);
         }
         Report {
-            seed,
+            seed: self.seed,
             state_hash: hash(&[self.hash, self.now.0, self.steps]),
             steps: self.steps,
             attempts: self.devices.iter().map(|d| d.started).sum(),
-            result: check(&self.cloud),
+            result,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        if self.outside.broken.is_some() || self.elapsed() > self.peace + PATIENCE {
+            return true;
+        }
+        let quiet = || {
+            let settled = |d: &Device| d.lost || d.process.as_ref().is_some_and(|p| !p.node.has_unreported());
+            self.cloud.up && self.devices.iter().all(settled)
+        };
+        self.elapsed() > self.peace && self.cloud.ended() == self.cloud.scenarios.len() && quiet()
+    }
+
+    /// The next thing happens; false where nothing ever will.
+    fn step(&mut self) -> bool {
+        if self.outside.broken.is_some() || self.elapsed() > self.peace + PATIENCE {
+            return false;
+        }
+        let Some(((at, _), happening)) = self.queue.pop_first() else {
+            return false;
+        };
+        self.now = at;
+        self.steps += 1;
+        if self.trace {
+            eprintln!("{} {}", self.elapsed(), describe(&happening));
+        }
+        self.happens(happening);
+        if self.trace {
+            let positions = |d: &Device| d.positions().map(|(appended, synced)| format!("{}/{}", synced.n, appended.n));
+            let told: Vec<String> = self.devices.iter().map(|d| positions(d).unwrap_or_default()).collect();
+            eprintln!("      durable of appended: {}", told.join(", "));
+        }
+        true
     }
 
     fn happens(&mut self, happening: Happening) {
         match happening {
-            Happening::Submit { run, scenario } => {
-                if self.cloud.up {
-                    self.cloud.submit(run, *scenario, self.now);
+            Happening::Submit { run } => self.submit(run),
+            Happening::Cancel { run } => self.cancel(run),
+            Happening::ToCloud {
+                machine,
+                link,
+                late,
+                life,
+                message,
+            } => {
+                let agent = self.devices[machine].id;
+                let open = late || self.cloud.links.get(&agent) == Some(&link);
+                if open && self.cloud.up && self.cloud.life == life {
+                    self.cloud.hears(agent, *message, self.now);
                     self.cloud_turn();
-                } else {
-                    self.after(1_000, 50_000, Happening::Submit { run, scenario });
                 }
             }
-            Happening::ToCloud { agent, link, message } => {
-                if self.links[agent] == Some(link) && self.cloud.up {
-                    self.cloud_hears(agent, *message);
-                    self.cloud_turn();
+            Happening::ToAgent {
+                machine,
+                link,
+                ref message,
+            } => {
+                let here = self.devices[machine].process.as_ref().is_some_and(|p| p.link == Some(link));
+                let open = here && !self.broken.contains(&link);
+                if self.devices[machine].frozen && open {
+                    self.defer(machine, happening);
+                } else if open {
+                    let message = (**message).clone();
+                    let effects = self.devices[machine].turn(self.now, |node, now| node.handle_message(message, now));
+                    self.device_effects(machine, effects);
                 }
             }
-            Happening::ToAgent { agent, link, message } => {
-                if self.links[agent] == Some(link) && self.devices[agent].up {
-                    self.devices[agent].node.handle_message(*message, self.now);
-                    self.device_turn(agent);
+            Happening::Process { machine, life, what } => {
+                if self.devices[machine].life != life || !self.devices[machine].is_up() {
+                    return;
                 }
-            }
-            Happening::AttemptEnds { agent, life, id, inputs } => {
-                if self.devices[agent].life == life && self.devices[agent].up {
-                    let outcome = self
-                        .scenarios
-                        .get(&id.run)
-                        .map_or(Outcome::Cancelled, |s| s.outcome(id.path, id.attempt, &inputs));
-                    self.devices[agent].node.attempt_ended(&id, outcome, Usage::default(), self.now);
-                    self.device_turn(agent);
+                if self.devices[machine].frozen {
+                    return self.defer(machine, Happening::Process { machine, life, what });
                 }
-            }
-            Happening::SyncEnds { agent, life, position } => {
-                if self.devices[agent].life == life && self.devices[agent].up {
-                    let effects = self.devices[agent].synced(position);
-                    self.device_effects(agent, effects);
-                }
-            }
-            Happening::UploadEnds { agent, life, digest } => {
-                if self.devices[agent].life == life && self.devices[agent].up && self.links[agent].is_some() {
-                    self.devices[agent].node.uploaded(digest);
-                    self.device_turn(agent);
-                }
+                self.inside(machine, what);
             }
             Happening::CommitEnds { life } => {
                 if self.cloud.life == life {
-                    self.cloud.committed();
+                    match self.cloud.committed() {
+                        Ok(effects) => effects.into_iter().for_each(|effect| self.cloud_effect(effect)),
+                        Err(why) => self.outside.breaks(format!("a commit was refused: {why}")),
+                    }
                     self.cloud_turn();
                 }
             }
-            Happening::Connect { agent } => self.connect(agent),
-            Happening::Cut { agent } => self.cut(agent),
-            Happening::Stop { agent, power } => self.stop_device(agent, power),
-            Happening::Start { agent } => {
-                let effects = self.devices[agent].start(self.now);
-                self.device_effects(agent, effects);
-                self.after(1_000, 100_000, Happening::Connect { agent });
-            }
-            Happening::KillCloud => {
-                if self.cloud.up {
-                    self.cloud.kill();
-                    for agent in 0..self.devices.len() {
-                        self.cut(agent);
-                    }
-                    self.after(1_000, 500_000, Happening::StartCloud);
+            Happening::Connect { machine } => self.connect(machine),
+            Happening::CloudMisses { agent, link } => {
+                if self.cloud.links.get(&agent) == Some(&link) {
+                    self.cloud.link_changed(agent, LinkState::Disconnected, None, self.now);
+                    self.cloud_turn();
                 }
             }
+            Happening::MachineMisses { machine, link } => {
+                if self.devices[machine].frozen {
+                    return self.defer(machine, Happening::MachineMisses { machine, link });
+                }
+                self.machine_misses(machine, link);
+            }
+            Happening::Start { machine } => self.start(machine),
+            Happening::Thaw { machine, life } => self.thaw(machine, life),
+            Happening::Room { machine } => self.devices[machine].disk.set_capacity(None),
             Happening::StartCloud => {
                 self.cloud.start(self.now);
+                self.check_acknowledged();
                 self.cloud_turn();
             }
-            Happening::Tick => {
-                for agent in 0..self.devices.len() {
-                    if self.devices[agent].up && self.devices[agent].node.poll_timeout().is_some_and(|at| at <= self.now) {
-                        self.devices[agent].node.handle_timeout(self.now);
-                        self.device_turn(agent);
+            Happening::Trouble(trouble) => self.goes_wrong(trouble),
+            Happening::Operator => self.operator(),
+            Happening::Drain { machine, on } => {
+                let agent = self.devices[machine].id;
+                if self.cloud.up {
+                    if on {
+                        self.cloud.coordinator.move_all(agent);
+                    } else {
+                        self.cloud.coordinator.call_off_moves(agent);
                     }
-                }
-                if self.cloud.up && self.cloud.coordinator.poll_timeout().is_some_and(|at| at <= self.now) {
-                    self.cloud.coordinator.handle_timeout(self.now);
                     self.cloud_turn();
                 }
             }
+            Happening::Tick => self.tick(),
         }
     }
 
-    fn cloud_hears(&mut self, agent: usize, message: ToCloud) {
-        let id = self.ids[agent];
-        let coordinator = &mut self.cloud.coordinator;
-        match message {
-            ToCloud::Inventory(inventory) => coordinator.inventory(id, &inventory, self.now),
-            ToCloud::Report(report) => coordinator.reported(id, report, self.now),
-            ToCloud::Accepted { run, fragment, epoch } => coordinator.accepted(id, run, fragment, epoch),
-            ToCloud::Refused { run, fragment, epoch, why } => coordinator.refused(id, run, fragment, epoch, &why, self.now),
-            ToCloud::Saved { run, fragment, state } => coordinator.saved(id, run, fragment, *state),
-            ToCloud::OwnRun(told) => coordinator.own_run(id, *told, true, None, self.now),
-            ToCloud::Deployed(_)
-            | ToCloud::Yielded { .. }
-            | ToCloud::Hello(_)
-            | ToCloud::Heartbeat(_)
-            | ToCloud::Logs(_)
-            | ToCloud::Profile(_) => {}
-        }
-    }
-
-    fn cloud_turn(&mut self) {
-        let mut effects = Vec::new();
-        let commit = self.cloud.drain(&mut effects, self.now);
-        if commit {
-            self.cloud.committing = true;
-            let life = self.cloud.life;
-            self.after(100, 8_000, Happening::CommitEnds { life });
-        }
-        for CloudEffect::Send { agent, message } in effects {
-            let Some(index) = self.ids.iter().position(|id| *id == agent) else {
-                continue;
-            };
-            if let Some(link) = self.links[index] {
-                let at = self.arrival(index, false);
-                self.at(
-                    at,
-                    Happening::ToAgent {
-                        agent: index,
-                        link,
-                        message: Box::new(message),
-                    },
-                );
-            }
-        }
-        if let Some(at) = self.cloud.coordinator.poll_timeout() {
-            self.at(at.0, Happening::Tick);
-        }
-    }
-
-    fn device_turn(&mut self, agent: usize) {
-        let effects = self.devices[agent].drain();
-        self.device_effects(agent, effects);
-    }
-
-    fn device_effects(&mut self, agent: usize, effects: Vec<Effect>) {
-        let life = self.devices[agent].life;
-        for effect in effects {
-            match effect {
-                Effect::Send(message) => {
-                    if let Some(link) = self.links[agent] {
-                        let at = self.arrival(agent, true);
-                        self.at(
-                            at,
-                            Happening::ToCloud {
-                                agent,
-                                link,
-                                message: Box::new(message),
-                            },
-                        );
-                    }
+    fn inside(&mut self, machine: usize, what: Inside) {
+        match what {
+            Inside::Equip(id) => self.equip(machine, &id),
+            Inside::Effect(id) => {
+                let outcome = self.outcome_of(machine, &id);
+                if let Some(Outcome::Succeeded(outputs)) = outcome {
+                    self.outside.effect(id, outputs);
                 }
-                Effect::Began { id, inputs } => self.after(50, 120_000, Happening::AttemptEnds { agent, life, id, inputs }),
-                Effect::Syncing(position) => self.after(100, 12_000, Happening::SyncEnds { agent, life, position }),
-                Effect::Uploading(digest) => self.after(100, 50_000, Happening::UploadEnds { agent, life, digest }),
+            }
+            Inside::AttemptEnds(id) => self.attempt_ends(machine, &id),
+            Inside::BlobsSynced(id, outcome) => {
+                self.devices[machine].blobs.sync();
+                self.write_down_end(machine, &id, *outcome);
+            }
+            Inside::Kills(id, power) => {
+                if self.devices[machine].process.as_ref().is_some_and(|p| p.running.contains_key(&id)) {
+                    let lasts = self.random.between(1_000, 100_000);
+                    self.stop(machine, power, lasts);
+                }
+            }
+            Inside::SyncEnds => {
+                let fold = self.random.chance(8);
+                let effects = self.devices[machine].sync(self.now, fold);
+                self.device_effects(machine, effects);
+            }
+            Inside::UploadEnds(digest) => self.upload_ends(machine, digest),
+            Inside::Beat => self.beat(machine),
+            Inside::BeatAnswered { link, sent_at } => {
+                if self.devices[machine].process.as_ref().is_some_and(|p| p.link == Some(link)) {
+                    let effects = self.devices[machine].turn(self.now, |node, now| node.acknowledged(sent_at, now));
+                    self.device_effects(machine, effects);
+                }
+            }
+            Inside::Retry => {
+                let effects = self.devices[machine].turn(self.now, |_, _| {});
+                self.device_effects(machine, effects);
             }
         }
-        if let Some(at) = self.devices[agent].node.poll_timeout() {
-            self.at(at.0, Happening::Tick);
-        }
     }
 
-    fn arrival(&mut self, agent: usize, up: bool) -> u64 {
-        let earliest = self.arrivals.get(&(agent, up)).map_or(0, |t| t.0 + 1);
-        let at = (self.now.0 + self.random.between(50, 60_000)).max(earliest);
-        self.arrivals.insert((agent, up), Timestamp(at));
-        at
-    }
-
-    fn connect(&mut self, agent: usize) {
-        if self.links[agent].is_some() || !self.devices[agent].up {
+    pub(crate) fn submit(&mut self, run: RunId) {
+        if self.outside.submitted.contains(&run) {
             return;
         }
-        if !self.cloud.up {
-            return self.after(10_000, 200_000, Happening::Connect { agent });
+        if self.cloud.up {
+            self.cloud.submit(run, self.now);
+            self.cloud_turn();
         }
-        self.next_link += 1;
-        self.links[agent] = Some(self.next_link);
-        self.cloud.coordinator.link_changed(self.ids[agent], LinkState::Connected, self.now);
-        self.devices[agent].node.link_up(self.now);
-        self.device_turn(agent);
-        self.cloud_turn();
+        self.after(20_000, 100_000, Happening::Submit { run });
     }
 
-    fn cut(&mut self, agent: usize) {
-        if self.links[agent].take().is_none() {
+    fn cancel(&mut self, run: RunId) {
+        let over = self.cloud.store.runs.get(&run).is_some_and(|row| row.outcome.is_some());
+        if over || self.outside.cancelled.contains(&run) {
             return;
         }
-        self.cloud
-            .coordinator
-            .link_changed(self.ids[agent], LinkState::Disconnected, self.now);
-        if self.devices[agent].up {
-            self.devices[agent].node.link_down(self.now);
-            self.after(1_000, 900_000, Happening::Connect { agent });
+        if self.cloud.up && self.outside.submitted.contains(&run) {
+            self.cloud.cancel(run, self.now);
+            self.cloud_turn();
         }
+        self.after(20_000, 100_000, Happening::Cancel { run });
     }
 
-    fn stop_device(&mut self, agent: usize, power: bool) {
-        if !self.devices[agent].up {
+    fn operator(&mut self) {
+        if self.cloud.up {
+            self.cloud.resolve(&self.outside);
+            self.cloud_turn();
+        }
+        self.at(self.elapsed() + OPERATOR, Happening::Operator);
+    }
+
+    fn defer(&mut self, machine: usize, happening: Happening) {
+        self.deferred.entry(machine).or_default().push(happening);
+    }
+
+    fn thaw(&mut self, machine: usize, life: u64) {
+        if self.devices[machine].life != life {
+            self.deferred.remove(&machine);
             return;
         }
-        let unsynced = self.devices[agent].node_last().n - self.devices[agent].synced.n;
-        let keep = if power { self.random.between(0, unsynced) } else { unsynced };
-        self.devices[agent].stop(keep);
-        self.cut(agent);
-        self.after(1_000, 900_000, Happening::Start { agent });
+        self.devices[machine].frozen = false;
+        for happening in self.deferred.remove(&machine).unwrap_or_default() {
+            self.at(self.elapsed(), happening);
+        }
+        self.at(self.elapsed(), Happening::Tick);
     }
-}
 
-impl Device {
-    fn node_last(&self) -> Position {
-        self.journal.last().map_or(
-            Position {
-                generation: self.synced.generation,
-                n: 0,
-            },
-            |(p, _)| *p,
-        )
+    fn tick(&mut self) {
+        self.tick = u64::MAX;
+        for machine in 0..self.devices.len() {
+            let device = &self.devices[machine];
+            if !device.frozen && device.due().is_some_and(|at| at <= self.now) {
+                let effects = self.devices[machine].turn(self.now, |node, now| node.handle_timeout(now));
+                self.device_effects(machine, effects);
+            }
+        }
+        if self.cloud.up && self.cloud.coordinator.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.cloud.coordinator.handle_timeout(self.now);
+            self.cloud_turn();
+        }
+        self.plan_tick();
     }
-}
 
-fn describe(happening: &Happening) -> String {
-    match happening {
-        Happening::ToCloud { agent, link, message } => format!("agent {agent} link {link} -> cloud: {message:?}"),
-        Happening::ToAgent { agent, link, message } => match &**message {
-            ToAgent::Assign(a) => format!(
-                "cloud -> agent {agent} link {link}: assign {} {:?} {:?} {:?} facts {:?}",
-                a.run, a.fragment, a.epoch, a.tasks, a.facts
-            ),
-            other => format!("cloud -> agent {agent} link {link}: {other:?}"),
-        },
-        Happening::AttemptEnds { agent, id, .. } => format!("agent {agent}: attempt ends {id:?}"),
-        Happening::SyncEnds { agent, position, .. } => format!("agent {agent}: synced {}", position.n),
-        Happening::UploadEnds { agent, .. } => format!("agent {agent}: upload ends"),
-        Happening::CommitEnds { life } => format!("cloud life {life}: commit ends"),
-        Happening::Connect { agent } => format!("agent {agent}: connects"),
-        Happening::Cut { agent } => format!("agent {agent}: link cut"),
-        Happening::Stop { agent, power } => format!("agent {agent}: stops, power cut: {power}"),
-        Happening::Start { agent } => format!("agent {agent}: starts"),
-        Happening::KillCloud => "cloud: killed".into(),
-        Happening::StartCloud => "cloud: starts".into(),
-        Happening::Submit { run, .. } => format!("submit {run}"),
-        Happening::Tick => "tick".into(),
+    /// Puts the earliest time-out of all into the queue.
+    pub(crate) fn plan_tick(&mut self) {
+        let devices = self.devices.iter().filter(|d| !d.frozen).filter_map(Device::due);
+        let cloud = self.cloud.coordinator.poll_timeout().filter(|_| self.cloud.up);
+        if let Some(at) = devices.chain(cloud).min() {
+            // A time-out that handling did not settle comes again, later.
+            let at = at.0.max(self.now.0 + 1_000);
+            if at < self.tick {
+                self.tick = at;
+                self.at(at - BEGINNING, Happening::Tick);
+            }
+        }
+    }
+
+    /// The messages of a link that are on their way to the cloud, in order; they do not arrive any more.
+    pub(crate) fn take_in_flight(&mut self, of: usize, on: u64) -> Vec<Happening> {
+        let keys: Vec<(Timestamp, u64)> = self
+            .queue
+            .iter()
+            .filter(|(_, h)| matches!(h, Happening::ToCloud { machine, link, .. } if *machine == of && *link == on))
+            .map(|(key, _)| *key)
+            .collect();
+        keys.into_iter().filter_map(|key| self.queue.remove(&key)).collect()
+    }
+
+    pub(crate) fn drop_deferred(&mut self, machine: usize) {
+        self.deferred.remove(&machine);
+    }
+
+    pub(crate) fn missed_after(&self) -> u64 {
+        MISSED
+    }
+
+    /// A blob that the cloud has.
+    pub(crate) fn cloud_has(&self, digest: &Digest) -> bool {
+        self.cloud.blobs.contains(digest)
     }
 }
