@@ -198,7 +198,11 @@ mod tests {
             memory_bytes: 1 << 30,
             ..Capacity::default()
         };
-        let recovered = crate::Recovered { records, last };
+        let recovered = crate::Recovered {
+            records,
+            last,
+            synced: last,
+        };
         let (mut node, recovery) = Node::recover_on(Config { capacity }, recovered, DiskState::Critical, NOW);
         assert_eq!(recovery.runs, 1);
         let later = Timestamp(u64::MAX / 2);

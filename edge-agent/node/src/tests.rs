@@ -154,7 +154,15 @@ impl Device {
     fn restarts(&mut self, seconds: u64) {
         let records = self.journal.clone();
         let last = records.last().map(|(position, _)| *position).unwrap();
-        let (node, recovery) = Node::recover(config(), Recovered { records, last }, at(seconds));
+        let (node, recovery) = Node::recover(
+            config(),
+            Recovered {
+                records,
+                last,
+                synced: last,
+            },
+            at(seconds),
+        );
         assert!(recovery.lost.is_empty());
         self.node = node;
         self.started.clear();

@@ -186,7 +186,15 @@ impl Device {
     fn crash(self) -> Self {
         let last = self.journal.last().map(|(position, _)| *position).unwrap_or_default();
         let records = self.journal.clone();
-        let (node, recovery) = Node::recover(config(), Recovered { records, last }, NOW);
+        let (node, recovery) = Node::recover(
+            config(),
+            Recovered {
+                records,
+                last,
+                synced: last,
+            },
+            NOW,
+        );
         assert!(recovery.lost.is_empty());
         let mut device = Self::over(node, self.journal);
         device.drain();

@@ -26,7 +26,7 @@ use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
 use eyot_clock::{Clock, Rest};
 use eyot_link::AgentLink;
-use eyot_model::{AttemptId, Capacity, Millis, Outcome, Position, RunId, RunOutcome, Timestamp, Usage};
+use eyot_model::{AttemptId, Capacity, Millis, Position, RunId, RunOutcome, Timestamp};
 use eyot_node::{Node, Start};
 use eyot_wasm_host::{CancelToken, Host};
 use parking_lot::Mutex;
