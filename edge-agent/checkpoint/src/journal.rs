@@ -354,7 +354,7 @@ impl Journal {
         let again = self.current.sync_failed;
         let mut rewrite = Vec::new();
         if again {
-            self.encode_unsynced(&mut rewrite);
+            self.encode_unsynced(self.next_index, &mut rewrite);
         }
         // Not `end`: a mark that was written after the last sync is not durable.
         let previous_end = self.current.synced_end;
@@ -372,7 +372,8 @@ impl Journal {
         };
         // A number is used once, whatever becomes of the file.
         self.next_index += 1;
-        let (file, header) = self.create(header, need + rewrite.len() as u64)?;
+        let (file, header) = self.create(header, need, &rewrite)?;
+        let end = SEGMENT_HEADER + rewrite.len() as u64;
         if let Some(old) = self.current_header.take() {
             self.old.push_back(Old {
                 header: old,
@@ -386,8 +387,8 @@ impl Journal {
             index: header.index,
             file: Some(file),
             capacity: header.capacity,
-            end: SEGMENT_HEADER,
-            synced_end: SEGMENT_HEADER,
+            end,
+            synced_end: end,
             unsynced: false,
             closed: false,
             sync_failed: false,
@@ -395,36 +396,32 @@ impl Journal {
         if again {
             self.rewrites += 1;
         }
-        if !rewrite.is_empty() {
-            rewrite.clear();
-            self.encode_unsynced(&mut rewrite);
-            if let Err(error) = self.write(&rewrite) {
-                // They stand nowhere now but in memory: the next segment gets them.
-                self.current.sync_failed = true;
-                self.current.unsynced = true;
-                return Err(error);
-            }
+        if again {
+            self.mark_synced(end, self.last);
         }
         Ok(())
     }
 
-    /// The frames of all that is not known to be durable.
-    fn encode_unsynced(&self, out: &mut Vec<u8>) {
+    /// The frames of all that is not known to be durable, for segment `index`.
+    fn encode_unsynced(&self, index: u64, out: &mut Vec<u8>) {
         for entry in &self.carry {
             if let Keep::WhileLive(key) = entry.keep {
-                frame::encode_copy(out, self.current.index, entry, key);
+                frame::encode_copy(out, index, entry, key);
             }
         }
         if !self.carry.is_empty() {
-            frame::encode_mark(out, self.current.index, self.synced, SEGMENT_HEADER, self.dropped);
+            frame::encode_mark(out, index, self.synced, SEGMENT_HEADER, self.dropped);
         }
         for p in self.pending.iter().filter(|p| p.entry.position.n > self.synced) {
-            frame::encode_record(out, self.current.index, p.entry.position.n, p.entry.keep, &p.entry.payload, p.more);
+            frame::encode_record(out, index, p.entry.position.n, p.entry.keep, &p.entry.payload, p.more);
         }
     }
 
-    fn create(&self, mut header: Header, need: u64) -> Result<(Arc<dyn DiskFile>, Header), JournalError> {
-        let need = need + SEGMENT_HEADER + 2 * frame::MARK_LEN as u64;
+    /// Makes a segment that begins with `rewrite` and has room for `need` bytes more. With its header it takes the place of
+    /// everything behind the durable end of the one before, so `rewrite` is durable before the header is: what a sync that
+    /// failed, or a start that came after one, is not sure of may be on the medium all the same, and somebody may have seen it.
+    fn create(&self, mut header: Header, need: u64, rewrite: &[u8]) -> Result<(Arc<dyn DiskFile>, Header), JournalError> {
+        let need = need + rewrite.len() as u64 + SEGMENT_HEADER + 2 * frame::MARK_LEN as u64;
         let whole = self.segment_bytes.max(need);
         let small = need + SMALL_SEGMENT;
         let name = segment::name(header.index);
@@ -434,6 +431,10 @@ impl Journal {
             let file = self.disk.create(&name)?;
             let made = file
                 .preallocate(capacity)
+                .and_then(|()| match rewrite {
+                    [] => Ok(()),
+                    frames => file.write_at(SEGMENT_HEADER, frames).and_then(|()| file.sync_data()),
+                })
                 .and_then(|()| file.write_at(0, &header.encode()))
                 .and_then(|()| file.sync_data())
                 .and_then(|()| self.disk.sync_dir());
