@@ -161,7 +161,8 @@ impl Cloud {
                 let missing = needed.into_iter().filter(|digest| !self.blobs.contains(digest)).collect();
                 self.coordinator.yielded(agent, run, fragment, epoch, &missing, now);
             }
-            ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
+            ToCloud::OwnRun(told) => self.coordinator.own_run(agent, *told, true, None, now),
+            ToCloud::Deployed(_) | ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
         }
     }
 

@@ -189,6 +189,7 @@ fn plain_workflow(tasks: Vec<Task>) -> Workflow {
         max_parallel: None,
         deadline: None,
         retention: Retention::default(),
+        triggers: Vec::new(),
     }
 }
 

@@ -129,7 +129,7 @@ impl Store {
                 let tasks = row.fragments.get(&fragment).map(|owned| owned.tasks.clone()).unwrap_or_default();
                 row.give(fragment, None, epoch, tasks)?;
             }
-            Change::Late { .. } | Change::Waiting { .. } => {}
+            Change::Late { .. } | Change::Waiting { .. } | Change::Foreign { .. } | Change::Cancelling { .. } => {}
             Change::Saved { run, state } => drop(self.row(run)?.saved.insert(state.path, *state)),
             Change::Unsaved { run, path } => drop(self.row(run)?.saved.remove(&path)),
             Change::Heard { agent, through } => drop(self.heard.insert(agent, through)),
