@@ -26,6 +26,7 @@ mod own_runs;
 mod record;
 mod recover;
 mod saved;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -1,21 +1,16 @@
-//! Runs that this agent coordinates itself: their history, and telling the cloud of them later, once each.
-//!
-//! The history of such a run is told by number: the cloud says how far it has it, and telling something again changes
-//! nothing. So it does not matter how often the link breaks, or whether an acknowledgement is lost. A run that has ended
-//! is kept until the cloud has all of it and its time is over.
+//! Runs that this agent coordinates itself, and their history. A run that has ended is kept until the cloud has all of it
+//! and its time is over.
 
 use crate::command::Command;
-use crate::node::{Link, Node, hold};
+use crate::node::{Node, hold};
 use crate::record::Record;
 use eyot_engine::GraphError;
-use eyot_model::{BlobRef, Digest, DiskState, Epoch, Event, FragmentId, Millis, Position, RunId, TaskIx, Timestamp};
-use eyot_wire::{Assignment, OwnRun as Told, Submission, ToCloud};
+use eyot_model::{Digest, DiskState, Epoch, Event, FragmentId, Millis, Position, RunId, TaskIx, Timestamp};
+use eyot_wire::{Assignment, Submission};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Most events of one message.
-const EVENTS: usize = 1_024;
-/// About most bytes of one message.
+/// About most bytes of one record of a history.
 const BYTES: usize = 2 << 20;
 
 /// How much of ended runs stays on the device.
@@ -68,7 +63,7 @@ pub struct OwnRun {
     pub refused: Option<String>,
     pub ended_at: Option<Timestamp>,
     /// How many of the events were sent over the present link. None before the run itself was.
-    sent: Option<u64>,
+    pub(crate) sent: Option<u64>,
     bytes: usize,
 }
 
@@ -113,9 +108,9 @@ pub(crate) struct OwnRuns {
     pub(crate) policy: OwnPolicy,
     pub(crate) all: BTreeMap<RunId, OwnRun>,
     /// Runs of which something may have to be sent over the present link.
-    unsent: BTreeSet<RunId>,
-    uploading: BTreeSet<Digest>,
-    uploaded: BTreeSet<Digest>,
+    pub(crate) unsent: BTreeSet<RunId>,
+    pub(crate) uploading: BTreeSet<Digest>,
+    pub(crate) uploaded: BTreeSet<Digest>,
     /// Beginnings of long histories, until their ends are read.
     pieces: BTreeMap<RunId, BTreeMap<u32, Vec<Event>>>,
 }
@@ -176,7 +171,7 @@ impl OwnRuns {
     }
 
     /// Ended runs that need not be kept: the oldest beyond the number, and those whose time is over.
-    fn outdated(&self, now: Timestamp) -> Vec<RunId> {
+    pub(crate) fn outdated(&self, now: Timestamp) -> Vec<RunId> {
         let may_go = |own: &OwnRun| own.ended_at.is_some() && (!self.policy.tells || own.is_told() || own.refused.is_some());
         let mut ended: Vec<(Timestamp, RunId)> = self
             .all
@@ -194,18 +189,6 @@ impl OwnRuns {
             .map(|(_, (_, run))| run)
             .collect()
     }
-}
-
-/// The blobs that have to be in the cloud before it hears of the event.
-fn blobs_of(event: &Event) -> Vec<BlobRef> {
-    let mut blobs = Vec::new();
-    if let Event::RunEnded { outcome, .. } = event {
-        outcome
-            .outputs
-            .values()
-            .for_each(|value| value.for_each_blob(&mut |blob| blobs.push(*blob)));
-    }
-    blobs
 }
 
 /// The whole of a run as one fragment.
@@ -315,116 +298,5 @@ impl Node {
         for run in self.own.outdated(now) {
             self.release(run);
         }
-    }
-
-    /// The link is new: what was sent over the old one and not acknowledged is sent again.
-    pub(crate) fn own_link_up(&mut self) {
-        self.own.uploading.clear();
-        for own in self.own.all.values_mut() {
-            own.sent = own.told;
-            // It may have been granted meanwhile.
-            own.refused = None;
-        }
-        let open = self.own.all.iter().filter(|(_, own)| !own.is_told()).map(|(run, _)| *run);
-        self.own.unsent = open.collect();
-    }
-
-    /// Tells the cloud what is durable and new.
-    pub(crate) fn tell_own(&mut self) {
-        if self.link != Link::Up || !self.own.policy.tells {
-            return;
-        }
-        let synced = self.synced;
-        let OwnRuns {
-            all,
-            unsent,
-            uploading,
-            uploaded,
-            ..
-        } = &mut self.own;
-        let commands = &mut self.commands;
-        unsent.retain(|run| {
-            let Some(own) = all.get_mut(run) else { return false };
-            if own.refused.is_some() {
-                return false;
-            }
-            let durable = own.durable(synced);
-            while own.sent.unwrap_or(0) < durable as u64 {
-                let from = usize::try_from(own.sent.unwrap_or(0)).unwrap_or(usize::MAX);
-                let (mut events, mut bytes) = (Vec::new(), 0);
-                for (_, event) in &own.events[from..durable] {
-                    bytes += crate::node::event_size(event) + 64;
-                    if events.len() >= EVENTS || (bytes > BYTES && !events.is_empty()) {
-                        break;
-                    }
-                    let missing: Vec<BlobRef> = blobs_of(event).into_iter().filter(|b| !uploaded.contains(&b.digest)).collect();
-                    if !missing.is_empty() {
-                        // The cloud takes blobs for runs that it knows.
-                        if own.told.is_some() {
-                            let new = missing.into_iter().filter(|blob| uploading.insert(blob.digest));
-                            commands.extend(new.map(Command::Upload));
-                        }
-                        break;
-                    }
-                    events.push(event.clone());
-                }
-                let first_time = own.sent.is_none();
-                if events.is_empty() && !first_time {
-                    break;
-                }
-                own.sent = Some((from + events.len()) as u64);
-                commands.push_back(Command::Send(ToCloud::OwnRun(Box::new(Told {
-                    run: *run,
-                    submission: first_time.then(|| Box::new(Submission::clone(&own.submission))),
-                    first: from as u64 + 1,
-                    events,
-                }))));
-            }
-            own.sent != Some(own.events.len() as u64)
-        });
-    }
-
-    /// The cloud has a run of this agent's own up to an event.
-    pub(crate) fn own_stored(&mut self, run: RunId, through: u64, now: Timestamp) {
-        let Some(own) = self.own.all.get_mut(&run) else { return };
-        let through = through.min(own.events.len() as u64);
-        if own.told.is_none_or(|told| told < through) {
-            own.told = Some(through);
-            own.sent = own.sent.max(Some(through));
-            if own.is_told() {
-                for (_, event) in &own.events {
-                    blobs_of(event).iter().for_each(|blob| _ = self.own.uploaded.remove(&blob.digest));
-                }
-            } else {
-                self.own.unsent.insert(run);
-            }
-            self.append(Record::Told { run, through });
-        }
-        for run in self.own.outdated(now) {
-            self.release(run);
-        }
-        self.tell_own();
-    }
-
-    /// The cloud does not take a run of this agent's own. It stays here, and is offered again over the next link.
-    pub(crate) fn own_refused(&mut self, run: RunId, why: String) {
-        if let Some(own) = self.own.all.get_mut(&run) {
-            own.refused = Some(why);
-        }
-    }
-
-    /// The cloud does not have what it had acknowledged: its store is an older one. All of it is told again.
-    pub(crate) fn own_missing(&mut self, run: RunId) {
-        if let Some(own) = self.own.all.get_mut(&run) {
-            (own.told, own.sent) = (None, None);
-            self.own.unsent.insert(run);
-            self.tell_own();
-        }
-    }
-
-    pub(crate) fn own_uploaded(&mut self, digest: Digest) {
-        self.own.uploading.remove(&digest);
-        self.own.uploaded.insert(digest);
-        self.tell_own();
     }
 }

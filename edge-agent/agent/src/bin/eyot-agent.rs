@@ -254,7 +254,12 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     eyot_agent::notify_ready();
     let (stop, stopped) = watch::channel(false);
     let link = match identity.filter(|_| !config.addresses.is_empty()) {
-        None => None,
+        None => {
+            if config.addresses.is_empty() {
+                runtime.works_alone();
+            }
+            None
+        }
         Some(identity) => {
             tokio::spawn(keep_certificate(Arc::clone(&identity), data.to_owned()));
             let (load, load_seen) = watch::channel(Load::default());

@@ -286,6 +286,16 @@ impl Runtime {
         tokio::time::timeout(DURABLE_PATIENCE, reached).await.map_err(|_| NotDurable)?
     }
 
+    /// There is no control plane to tell of runs of this agent's own: ended ones are kept for their time, and no longer.
+    pub fn works_alone(&self) {
+        self.turn(|node, _| {
+            node.set_own_policy(eyot_node::OwnPolicy {
+                tells: false,
+                ..eyot_node::OwnPolicy::default()
+            });
+        });
+    }
+
     /// Changes whenever more is durable.
     pub(crate) fn watch_synced(&self) -> watch::Receiver<Position> {
         self.durable.subscribe()

@@ -1,0 +1,302 @@
+//! Telling the cloud of runs that this agent coordinates itself, once each.
+//!
+//! The history of such a run is told by number: the cloud says how far it has it, and telling something again changes
+//! nothing. So it does not matter how often the link breaks, or whether an acknowledgement is lost.
+
+use crate::command::Command;
+use crate::node::{Link, Node};
+use crate::own_runs::OwnRuns;
+use crate::record::Record;
+use eyot_model::{BlobRef, Digest, Event, RunId, Timestamp};
+use eyot_wire::{OwnRun as Told, Submission, ToCloud};
+
+/// Most events of one message.
+const EVENTS: usize = 1_024;
+/// About most bytes of one message.
+const BYTES: usize = 2 << 20;
+
+/// The blobs that have to be in the cloud before it hears of the event.
+fn blobs_of(event: &Event) -> Vec<BlobRef> {
+    let mut blobs = Vec::new();
+    if let Event::RunEnded { outcome, .. } = event {
+        outcome
+            .outputs
+            .values()
+            .for_each(|value| value.for_each_blob(&mut |blob| blobs.push(*blob)));
+    }
+    blobs
+}
+
+impl Node {
+    /// The link is new: what was sent over the old one and not acknowledged is sent again.
+    pub(crate) fn own_link_up(&mut self) {
+        self.own.uploading.clear();
+        for own in self.own.all.values_mut() {
+            own.sent = own.told;
+            // It may have been granted meanwhile.
+            own.refused = None;
+        }
+        let open = self.own.all.iter().filter(|(_, own)| !own.is_told()).map(|(run, _)| *run);
+        self.own.unsent = open.collect();
+    }
+
+    /// Tells the cloud what is durable and new.
+    pub(crate) fn tell_own(&mut self) {
+        if self.link != Link::Up || !self.own.policy.tells {
+            return;
+        }
+        let synced = self.synced;
+        let OwnRuns {
+            all,
+            unsent,
+            uploading,
+            uploaded,
+            ..
+        } = &mut self.own;
+        let commands = &mut self.commands;
+        unsent.retain(|run| {
+            let Some(own) = all.get_mut(run) else { return false };
+            if own.refused.is_some() {
+                return false;
+            }
+            let durable = own.durable(synced);
+            while own.sent.unwrap_or(0) < durable as u64 {
+                let from = usize::try_from(own.sent.unwrap_or(0)).unwrap_or(usize::MAX);
+                let (mut events, mut bytes) = (Vec::new(), 0);
+                for (_, event) in &own.events[from..durable] {
+                    bytes += crate::node::event_size(event) + 64;
+                    if events.len() >= EVENTS || (bytes > BYTES && !events.is_empty()) {
+                        break;
+                    }
+                    let missing: Vec<BlobRef> = blobs_of(event).into_iter().filter(|b| !uploaded.contains(&b.digest)).collect();
+                    if !missing.is_empty() {
+                        // The cloud takes blobs for runs that it knows.
+                        if own.told.is_some() {
+                            let new = missing.into_iter().filter(|blob| uploading.insert(blob.digest));
+                            commands.extend(new.map(Command::Upload));
+                        }
+                        break;
+                    }
+                    events.push(event.clone());
+                }
+                let first_time = own.sent.is_none();
+                if events.is_empty() && !first_time {
+                    break;
+                }
+                own.sent = Some((from + events.len()) as u64);
+                commands.push_back(Command::Send(ToCloud::OwnRun(Box::new(Told {
+                    run: *run,
+                    submission: first_time.then(|| Box::new(Submission::clone(&own.submission))),
+                    first: from as u64 + 1,
+                    events,
+                }))));
+            }
+            own.sent != Some(own.events.len() as u64)
+        });
+    }
+
+    /// The cloud has a run of this agent's own up to an event.
+    pub(crate) fn own_stored(&mut self, run: RunId, through: u64, now: Timestamp) {
+        let Some(own) = self.own.all.get_mut(&run) else { return };
+        let through = through.min(own.events.len() as u64);
+        if own.told.is_none_or(|told| told < through) {
+            own.told = Some(through);
+            own.sent = own.sent.max(Some(through));
+            if own.is_told() {
+                for (_, event) in &own.events {
+                    blobs_of(event).iter().for_each(|blob| _ = self.own.uploaded.remove(&blob.digest));
+                }
+            } else {
+                self.own.unsent.insert(run);
+            }
+            self.append(Record::Told { run, through });
+        }
+        for run in self.own.outdated(now) {
+            self.release(run);
+        }
+        self.tell_own();
+    }
+
+    /// The cloud does not take a run of this agent's own. It stays here, and is offered again over the next link.
+    pub(crate) fn own_refused(&mut self, run: RunId, why: String) {
+        if let Some(own) = self.own.all.get_mut(&run) {
+            own.refused = Some(why);
+        }
+    }
+
+    /// The cloud does not have what it had acknowledged: its store is an older one. All of it is told again.
+    pub(crate) fn own_missing(&mut self, run: RunId) {
+        if let Some(own) = self.own.all.get_mut(&run) {
+            (own.told, own.sent) = (None, None);
+            self.own.unsent.insert(run);
+            self.tell_own();
+        }
+    }
+
+    pub(crate) fn own_uploaded(&mut self, digest: Digest) {
+        self.own.uploading.remove(&digest);
+        self.own.uploaded.insert(digest);
+        self.tell_own();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Config;
+    use crate::recover::Recovered;
+    use eyot_model::{Capacity, OnDisconnect, OnFailure, Origin, Position, Retention, RunState, Workflow};
+    use eyot_wire::ToAgent;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+    const RUN: RunId = RunId(1);
+
+    fn submission() -> Submission {
+        Submission {
+            run: RUN,
+            workflow: Arc::new(Workflow {
+                namespace: "n".into(),
+                name: "w".into(),
+                version: "1".into(),
+                inputs: BTreeMap::new(),
+                tasks: vec![],
+                outputs: BTreeMap::new(),
+                on_disconnect: OnDisconnect::default(),
+                on_failure: OnFailure::default(),
+                max_parallel: None,
+                deadline: None,
+                retention: Retention::default(),
+                triggers: vec![],
+            }),
+            inputs: Arc::default(),
+            created_at: NOW,
+            origin: Origin::Device { key: None },
+        }
+    }
+
+    fn config() -> Config {
+        Config {
+            capacity: Capacity::default(),
+        }
+    }
+
+    /// What was written, in order, and what is told to the cloud of own runs.
+    fn drain(node: &mut Node, written: &mut Vec<(Position, Record)>) -> Vec<Told> {
+        let mut told = Vec::new();
+        while let Some(command) = node.poll_command() {
+            match command {
+                Command::Append { position, record } => written.push((position, record)),
+                Command::Send(ToCloud::OwnRun(own)) => told.push(*own),
+                _ => {}
+            }
+        }
+        told
+    }
+
+    fn link_up(node: &mut Node) {
+        node.link_up(NOW);
+        node.handle_message(ToAgent::Reconciled(vec![]), NOW);
+    }
+
+    #[test]
+    fn a_run_is_told_once_it_is_durable_and_again_until_it_is_acknowledged() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.submit(submission(), NOW).unwrap();
+        link_up(&mut node);
+        assert!(drain(&mut node, &mut written).is_empty(), "nothing of it is durable");
+        node.journal_synced(node.position());
+        let told = drain(&mut node, &mut written);
+        assert_eq!((told.len(), told[0].first, told[0].events.len()), (1, 1, 1));
+        assert!(told[0].submission.is_some());
+        node.journal_synced(node.position());
+        assert!(drain(&mut node, &mut written).is_empty(), "it was sent over this link");
+        node.link_down();
+        link_up(&mut node);
+        assert_eq!(drain(&mut node, &mut written), told, "the acknowledgement was lost with the link");
+        node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+        node.link_down();
+        link_up(&mut node);
+        assert!(drain(&mut node, &mut written).is_empty());
+        node.submit(submission(), NOW).unwrap();
+        assert_eq!(node.own_runs().count(), 1, "the same run is a no-op");
+    }
+
+    #[test]
+    fn what_is_refused_stays_and_is_offered_over_the_next_link() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.submit(submission(), NOW).unwrap();
+        node.journal_synced(node.position());
+        link_up(&mut node);
+        assert_eq!(drain(&mut node, &mut written).len(), 1);
+        node.handle_message(
+            ToAgent::OwnRunRefused {
+                run: RUN,
+                why: "not granted".into(),
+            },
+            NOW,
+        );
+        assert_eq!(node.own_run(RUN).unwrap().refused.as_deref(), Some("not granted"));
+        node.link_down();
+        link_up(&mut node);
+        assert_eq!(drain(&mut node, &mut written).len(), 1);
+        node.handle_message(ToAgent::OwnRunMissing { run: RUN }, NOW);
+        assert_eq!(drain(&mut node, &mut written).len(), 1, "a cloud that lost it is told at once");
+    }
+
+    #[test]
+    fn ended_runs_come_back_from_the_journal_with_how_far_the_cloud_has_them() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.submit(submission(), NOW).unwrap();
+        drain(&mut node, &mut written);
+        // Before and after the history became one record, and after the cloud had it.
+        for round in 0..3 {
+            let records = written.clone();
+            let last = records.last().unwrap().0;
+            let (mut again, recovery) = Node::recover(config(), Recovered { records, last }, NOW);
+            assert!(recovery.lost.is_empty());
+            let own = again.own_run(RUN).unwrap();
+            assert_eq!(own.events.len(), 1, "round {round}");
+            assert!(matches!(&own.events[0].1, Event::RunEnded { outcome, .. } if outcome.state == RunState::Succeeded));
+            link_up(&mut again);
+            let told = drain(&mut again, &mut Vec::new());
+            assert_eq!(told.len(), usize::from(round < 2), "round {round}");
+            if round == 0 {
+                node.journal_synced(node.position());
+            } else {
+                link_up(&mut node);
+                node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+            }
+            drain(&mut node, &mut written);
+        }
+    }
+
+    #[test]
+    fn old_runs_go_only_when_the_cloud_has_them() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.set_own_policy(crate::OwnPolicy {
+            keep: 0,
+            most_untold: 1,
+            ..crate::OwnPolicy::default()
+        });
+        node.submit(submission(), NOW).unwrap();
+        node.journal_synced(node.position());
+        assert_eq!(node.own_runs().count(), 1);
+        let second = Submission {
+            run: RunId(2),
+            ..submission()
+        };
+        assert!(node.submit(second.clone(), NOW).is_err(), "no more than one may wait for the cloud");
+        link_up(&mut node);
+        node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+        assert_eq!(node.own_runs().count(), 0);
+        node.submit(second, NOW).unwrap();
+        drain(&mut node, &mut written);
+        assert!(
+            written
+                .iter()
+                .any(|(_, record)| matches!(record, Record::Released { run } if *run == RUN))
+        );
+    }
+}
