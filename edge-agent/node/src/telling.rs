@@ -212,11 +212,11 @@ mod tests {
         assert!(told[0].submission.is_some());
         node.journal_synced(node.position());
         assert!(drain(&mut node, &mut written).is_empty(), "it was sent over this link");
-        node.link_down();
+        node.link_down(NOW);
         link_up(&mut node);
         assert_eq!(drain(&mut node, &mut written), told, "the acknowledgement was lost with the link");
         node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
-        node.link_down();
+        node.link_down(NOW);
         link_up(&mut node);
         assert!(drain(&mut node, &mut written).is_empty());
         node.submit(submission(), NOW).unwrap();
@@ -238,7 +238,7 @@ mod tests {
             NOW,
         );
         assert_eq!(node.own_run(RUN).unwrap().refused.as_deref(), Some("not granted"));
-        node.link_down();
+        node.link_down(NOW);
         link_up(&mut node);
         assert_eq!(drain(&mut node, &mut written).len(), 1);
         node.handle_message(ToAgent::OwnRunMissing { run: RUN }, NOW);
@@ -254,7 +254,15 @@ mod tests {
         for round in 0..3 {
             let records = written.clone();
             let last = records.last().unwrap().0;
-            let (mut again, recovery) = Node::recover(config(), Recovered { records, last }, NOW);
+            let (mut again, recovery) = Node::recover(
+                config(),
+                Recovered {
+                    records,
+                    last,
+                    synced: last,
+                },
+                NOW,
+            );
             assert!(recovery.lost.is_empty());
             let own = again.own_run(RUN).unwrap();
             assert_eq!(own.events.len(), 1, "round {round}");
