@@ -121,7 +121,9 @@ impl Node {
         let outcome = self.lease.end_of(id, outcome);
         if let Some(held) = self.runs.get_mut(&id.run) {
             // An attempt of a fragment that was taken away meanwhile has no place any more; the engine says so.
-            let _ = held.run.attempt_ended(id.path, id.attempt, outcome, usage, now);
+            if is_current(held, id) {
+                let _ = held.run.attempt_ended(id.path, id.attempt, outcome, usage, now);
+            }
             self.advance(id.run, now);
         }
         self.admit(now);
@@ -387,6 +389,17 @@ impl Node {
         let ids: Vec<AttemptId> = self.admission.running().filter(|id| which(id)).copied().collect();
         self.commands.extend(ids.into_iter().map(|id| Command::Stop { id }));
     }
+}
+
+/// Whether the instance is still in this very attempt. A fragment that was taken away and given again begins with the same
+/// numbers, while an attempt of before may only now be stopped.
+fn is_current(held: &Held, id: &AttemptId) -> bool {
+    let instance = held
+        .run
+        .tasks()
+        .get(id.path.task.index())
+        .and_then(|task| task.instance(id.path.item));
+    instance.is_some_and(|instance| instance.attempts == id.attempt && instance.epoch == id.epoch)
 }
 
 /// Makes the engine's run of an assignment; nothing is decided yet.

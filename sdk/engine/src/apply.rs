@@ -92,7 +92,16 @@ impl Run {
             } => {
                 let instance = self.instance(*path)?;
                 if instance.state.is_terminal() {
-                    return Ok(same_end(instance, *attempt, outcome));
+                    // A failed attempt that is told again after its instance was cancelled while it waited for the next one, or
+                    // for an operator.
+                    let unknown = matches!(outcome, Outcome::Failed(f) if f.kind == FailureKind::OutcomeUnknown);
+                    let waited = retry_at.is_some() || unknown;
+                    let before_the_end = waited && instance.attempts >= *attempt && instance.state == State::Cancelled;
+                    return Ok(if before_the_end {
+                        Applied::Known
+                    } else {
+                        same_end(instance, *attempt, outcome)
+                    });
                 }
                 if instance.attempts > *attempt || (instance.attempts == *attempt && instance.state != State::Running) {
                     return Ok(Applied::Known);

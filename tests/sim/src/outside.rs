@@ -13,8 +13,8 @@ pub struct Outside {
     reported: BTreeMap<(usize, u64), u64>,
     /// What each record said that left.
     said: BTreeMap<(usize, Position), Digest>,
-    /// How each attempt ended, as its agent told.
-    ends: BTreeMap<(usize, AttemptId), Digest>,
+    /// How each attempt ended, as its agent told under each epoch of its fragment.
+    ends: BTreeMap<(usize, AttemptId, Epoch), Digest>,
     /// Who was given what under which epoch.
     assigned: BTreeMap<(RunId, FragmentId, Epoch), (AgentId, Vec<TaskIx>)>,
     /// Fragments that a machine said to have on disk.
@@ -48,7 +48,8 @@ impl Outside {
     }
 
     fn note_said(&mut self, machine: usize, item: &ReportItem) {
-        let digest = digest_of(&(item.run, item.fragment, item.epoch, &item.event));
+        // The epoch is not part of it: what a fragment decided goes on under a new one where it was given back.
+        let digest = digest_of(&(item.run, item.fragment, &item.event));
         if *self.said.entry((machine, item.position)).or_insert(digest) != digest {
             let (n, event) = (item.position.n, &item.event);
             self.breaks(format!("agent {machine} took back its record {n}: it says {event:?} now"));
@@ -68,7 +69,7 @@ impl Outside {
                 epoch: *epoch,
             };
             let digest = digest_of(outcome);
-            if *self.ends.entry((machine, id)).or_insert(digest) != digest {
+            if *self.ends.entry((machine, id, item.epoch)).or_insert(digest) != digest {
                 self.breaks(format!("agent {machine} took back the end of {id:?}"));
             }
         }
@@ -103,7 +104,7 @@ impl Outside {
     pub fn forgive(&mut self, machine: usize) {
         self.reported.retain(|(of, _), _| *of != machine);
         self.said.retain(|(of, _), _| *of != machine);
-        self.ends.retain(|(of, _), _| *of != machine);
+        self.ends.retain(|(of, _, _), _| *of != machine);
         self.accepted.remove(&machine);
     }
 

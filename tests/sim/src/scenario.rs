@@ -123,6 +123,7 @@ impl Scenario {
         }
         let mut workflow = plain_workflow(tasks);
         workflow.on_failure = if r.chance(15) { OnFailure::Ignore } else { OnFailure::Finish };
+        workflow.on_disconnect = policy(&mut r, workflow.tasks.iter().all(|t| t.idempotent));
         workflow.max_parallel = r.chance(30).then(|| u32::try_from(r.between(1, 3)).unwrap_or(1));
         let inputs = Inputs::from([("n".into(), Value::Int(i64::try_from(r.below(4)).unwrap_or(0)))]);
         Self {
@@ -166,6 +167,15 @@ impl Scenario {
             fragments: fragments.collect(),
             ..Plan::default()
         })
+    }
+}
+
+/// What happens while an agent is out of contact. Work that may not be done twice is not given away.
+fn policy(r: &mut Random, idempotent: bool) -> OnDisconnect {
+    let reassign_after = (idempotent && r.chance(50)).then(|| Millis(r.between(50, 1_200)));
+    OnDisconnect {
+        reassign_after,
+        ..OnDisconnect::default()
     }
 }
 

@@ -6,4 +6,5 @@
 
 mod attempts;
 mod disk;
+mod leases;
 mod links;
