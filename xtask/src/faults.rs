@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
     let mut build = cargo();
-    build.args(["build", "--release", "-p", "eyot-unify", "-p", "eyot-faults"]);
+    build.args(["build", "--release", "-p", "eyot-unify", "-p", "eyot-faults", "-p", "eyot-storm"]);
     command::run("building the faults", &mut build)?;
     let mut faults = Command::new(target_dir()?.join("release/eyot-faults"));
     if !args.list {

@@ -114,6 +114,48 @@ pub const GROUPS: &[Group] = &[
         beside: false,
         run: |setting| Box::pin(crate::power::run(setting)),
     },
+    Group {
+        name: "full-disk",
+        about: "the disk of an agent and that of the control plane are full for a while",
+        needs_root: true,
+        beside: false,
+        run: |setting| Box::pin(crate::full_disk::run(setting)),
+    },
+    Group {
+        name: "flip",
+        about: "a bit is flipped in each kind of file of an agent and of the control plane",
+        needs_root: false,
+        beside: false,
+        run: |setting| Box::pin(crate::flip::run(setting)),
+    },
+    Group {
+        name: "checkpoint",
+        about: "a long task that saves its state is killed close to its end",
+        needs_root: false,
+        beside: true,
+        run: |setting| Box::pin(crate::checkpoint::run(setting)),
+    },
+    Group {
+        name: "sleep",
+        about: "an agent is stopped past the grace time of its work",
+        needs_root: false,
+        beside: true,
+        run: |setting| Box::pin(crate::sleep::run(setting)),
+    },
+    Group {
+        name: "triggers",
+        about: "a schedule and an MQTT trigger on an agent that sees no control plane",
+        needs_root: false,
+        beside: true,
+        run: |setting| Box::pin(crate::triggers::run(setting)),
+    },
+    Group {
+        name: "storm",
+        about: "many agents come back to one control plane at once",
+        needs_root: false,
+        beside: false,
+        run: |setting| Box::pin(crate::storm::run(setting)),
+    },
 ];
 
 /// The group of this name.

@@ -16,12 +16,19 @@ pub mod load;
 pub mod network;
 pub mod recipe;
 pub mod relay;
+pub mod room;
 pub mod world;
 
+mod checkpoint;
 mod cut;
+mod flip;
+mod full_disk;
 mod kill;
 mod power;
 mod reboot;
+mod sleep;
+mod storm;
+mod triggers;
 mod weather;
 
 pub use figure::Figure;
