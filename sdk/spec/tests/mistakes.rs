@@ -182,16 +182,16 @@ fn triggers_and_what_they_give() {
     check(&[(
         "inputs: {batch: {type: integer}, site: {type: string, default: x}}\ntriggers:\n  - schedule: {cron: \"0 25 * * *\"}\n  - schedule: {cron: \"0 2 * * *\", timeZone: Shanghai}\n  - event: {source: mqtt, topic: \"line/#/x\"}\n  - file: {path: in/*.jpg}\n  - {schedule: {cron: \"@daily\"}, file: {path: /in/*}}\n  - {event: {source: mqtt, topic: t, filter: event.count > 3}, inputs: {bach: 1, batch: a}}\n  - schedule: {cron: \"0 2 * * *\"}\ntasks:\n  a: {uses: eyot/pay@2, when: event.payload == 1}",
         &[
-            "7:21 <\"0 25 * * *\"> invalid-value `0 25 * * *` is no cron expression: CronPattern hour value '25' is out of bounds (0-23). | minute, hour, day of month, month, day of week: `30 2 * * MON-FRI`; seconds may come first",
-            "8:44 <Shanghai}\n  > invalid-value there is no time zone `Shanghai` | did you mean `Asia/Shanghai`?",
-            "9:35 <\"line/#/x\"}\n> invalid-value `line/#/x` is no topic: `#` is the last level or none | `+` stands for one level and `#` for all that follow, each between slashes: `line/+/batch`, `line/#`",
-            "10:18 <in/*.jpg}\n  > invalid-value `in/*.jpg` is no absolute path | begin with `/`: an agent has no folder of the author's",
-            "11:35 <file: {path:> invalid-value a trigger has one of `schedule`, `event` and `file` | such as `- schedule: {cron: \"0 2 * * *\", timeZone: Europe/Berlin}`",
+            "7:24 <\"0 25 * * *\"> invalid-value `0 25 * * *` is no cron expression: Component error: Number out of bounds. | minute, hour, day of month, month, day of week: `30 2 * * MON-FRI`; seconds may come first",
+            "8:47 <Shanghai}> invalid-value there is no time zone `Shanghai` | did you mean `Asia/Shanghai`?",
+            "9:36 <\"line/#/x\"}> invalid-value `line/#/x` is no topic: `#` is the last level or none | `+` stands for one level and `#` for all that follow, each between slashes: `line/+/batch`, `line/#`",
+            "10:20 <in/*.jpg}> invalid-value `in/*.jpg` is no absolute path | begin with `/`: an agent has no folder of the author's",
+            "11:36 <file: {path:> invalid-value a trigger has one of `schedule`, `event` and `file` | such as `- schedule: {cron: \"0 2 * * *\", timeZone: Europe/Berlin}`",
             "12:48 <event.count > unknown-reference `event` has no field `count` | did you mean `event.payload.count`?",
-            "12:73 <bach: 1, bat> unknown-input there is no input `bach` | did you mean `batch`?",
-            "12:89 <a}}\n  - sche> wrong-type input `batch` must be of type integer, found string",
-            "13:5 <schedule: {c> missing-input trigger `schedule-2` gives no input `batch`, which has no default | add `inputs: {batch: ${{ event.… }}}` to the trigger, or a default to the input",
-            "15:31 <event.payloa> unknown-reference nothing is called `event` in `when` | events are known in `triggers`; a run gets what it needs as `inputs` of the trigger",
+            "12:75 <bach: 1, bat> unknown-input there is no input `bach` | did you mean `batch`?",
+            "12:91 <a}}> wrong-type input `batch` must be of type integer, found string",
+            "13:7 <schedule: {c> missing-input trigger `schedule-1` gives no input `batch`, which has no default | add `inputs: {batch: ${{ event.… }}}` to the trigger, or a default to the input",
+            "15:33 <event.payloa> unknown-reference nothing is called `event` in `when` | events are known in `triggers`; a run gets what it needs as `inputs` of the trigger",
         ],
     )]);
 }
