@@ -189,7 +189,7 @@ fn agent() -> Value {
     json!({
         "id": "a-00000000000000000000000000000001", "name": "camera", "labels": {"role": "camera"}, "capabilities": ["inference"],
         "platform": "linux/x86_64", "version": "0.1.0", "capacity": {"cpuMillis": 2000, "memoryBytes": 1_073_741_824_u64, "diskBytes": 0, "gpus": 0},
-        "load": {"running": 3, "queued": 0, "cpuMillisUsed": 500, "memoryBytesUsed": 0, "diskBytesFree": 0}, "link": "connected",
+        "load": {"running": 3, "queued": 0, "cpuMillisUsed": 500, "memoryBytesUsed": 0, "diskBytesFree": 0, "disk": "normal"}, "link": "connected",
         "draining": false, "revoked": false, "lastSeen": 1, "joinedAt": 1, "certificateExpiresAt": 2, "fragments": 1
     })
 }
