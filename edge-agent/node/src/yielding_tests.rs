@@ -367,3 +367,23 @@ fn an_agent_that_is_stopped_in_order_begins_where_it_was_without_an_attempt() {
     let run = device.node.run(RUN).expect("it is held");
     assert_eq!(run.tasks()[0].own.tries(), 1);
 }
+
+#[test]
+fn what_an_operator_has_tried_again_begins_again() {
+    let mut device = Device::new(false).crash();
+    device.link(vec![]);
+    assert_eq!(device.state(0), State::Waiting);
+    device.hear(ToAgent::Resolve {
+        run: RUN,
+        path: eyot_model::Path::task(TaskIx(0)),
+        attempt: 1,
+        resolution: eyot_model::Resolution::Retry,
+        by: "somebody".into(),
+    });
+    assert_eq!(device.started.len(), 1);
+    let id = device.started[0];
+    assert_eq!(id.attempt, 2);
+    device.end(id, good());
+    assert_eq!(device.state(0), State::Succeeded);
+    assert!(device.sent.iter().any(|message| matches!(message, ToCloud::Report(_))));
+}

@@ -169,7 +169,12 @@ impl Arrival {
     /// # Errors
     /// [`Error::WrongRange`]: nothing was written, and the right bytes may still be given. What the disk reports.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.shared.outline.verify(self.verified / RANGE_LEN, bytes)?;
+        let range = self.verified / RANGE_LEN;
+        if self.verified >= self.shared.outline.size() {
+            let digest = self.shared.outline.digest();
+            return Err(Error::WrongRange { digest, range });
+        }
+        self.shared.outline.verify(range, bytes)?;
         let path = self.store.inner.layout.partial(&self.shared.outline.digest());
         self.shared
             .file

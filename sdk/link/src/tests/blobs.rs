@@ -308,6 +308,31 @@ async fn a_receiver_resumes_after_its_own_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_came_whole_and_has_no_name_yet_gets_it_and_no_byte_more() {
+    let s = scene(Open::default()).await;
+    for (size, seed) in [(MIB / 2 + 3, 8), (2 * MIB, 9), (2 * MIB + 7, 10)] {
+        let blob = bytes(size, seed);
+        let digest = s.there.store.put(&blob).unwrap().digest;
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let store = Store::open(dir.path()).unwrap();
+            let outline = s.there.store.outline(&digest).unwrap();
+            let eyot_blob::Begin::Arrival(mut arrival) = store.begin(outline).unwrap() else {
+                panic!()
+            };
+            for range in blob.chunks(MIB) {
+                arrival.write(range).unwrap();
+            }
+            assert!(arrival.write(&blob[..MIB.min(size)]).is_err(), "it is whole");
+        }
+        // The process ended there.
+        let store = Store::open(dir.path()).unwrap();
+        soon(fetch(&s.linked.agent.link, digest, &store, |_, _| {})).await.unwrap();
+        assert!(store.read(&digest, u64::MAX).unwrap() == blob, "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blob_is_passed_on_while_it_arrives() {
     let s = scene(Open::default()).await;
     let blob = bytes(4 * MIB, 7);

@@ -104,6 +104,11 @@ pub async fn fetch<S>(
             None => {
                 let outline = receive::outline(&mut recv, digest, size).await?;
                 match blocking(store, move |store| store.begin(outline)).await? {
+                    // What comes now begins at the beginning; the outline is known from here on, so ask for the rest alone.
+                    Begin::Arrival(arrival) if (1..size).contains(&arrival.verified()) => {
+                        let _ = recv.stop(VarInt::from_u32(stream_code::CANCELLED));
+                        continue;
+                    }
                     Begin::Arrival(arrival) => arrival,
                     Begin::Here | Begin::Arriving => {
                         let _ = recv.stop(VarInt::from_u32(stream_code::CANCELLED));

@@ -56,7 +56,8 @@ impl Listener<'_> {
 pub(super) async fn ranges(recv: &mut RecvStream, arrival: Arrival, mut listener: Listener<'_>) -> Result<(), TransferError> {
     let outline = arrival.outline().clone();
     let (digest, size) = (outline.digest(), outline.size());
-    let first = arrival.verified() / RANGE_LEN;
+    // Of a blob that came whole and was cut before it got its name, nothing is missing.
+    let first = arrival.verified().div_ceil(RANGE_LEN);
     let (full, written, worker) = start_writer(arrival);
     let mut written = written;
     let mut free = Vec::new();
