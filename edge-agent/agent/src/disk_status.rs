@@ -48,7 +48,7 @@ impl DiskStatus {
         let data = &runtime.data;
         let (total_bytes, free_bytes) = device::disk(data).unwrap_or_default();
         let usage = runtime.blobs.usage();
-        let marks = runtime.room.limits.marks;
+        let marks = runtime.limits.marks;
         Self {
             state: runtime.look(eyot_node::Node::disk),
             free_bytes,

@@ -17,7 +17,6 @@ pub use self::storage::{OpenError, Storage};
 
 use self::core::{Core, Effects};
 use self::queue::ReadyQueue;
-use self::room::Room;
 use crate::cloud_time::CloudTime;
 use crate::config::DiskLimits;
 use crate::logs::Logs;
@@ -69,7 +68,7 @@ pub struct Runtime {
     pub(crate) models: Arc<eyot_infer::Runtime>,
     pub(crate) logs: Logs,
     pub(crate) own_logs: OwnLogs,
-    pub(crate) room: Room,
+    pub(crate) limits: DiskLimits,
     pub(crate) data: PathBuf,
     pub(crate) clock: Clock,
     journal: Journal,
@@ -104,7 +103,7 @@ impl Runtime {
             models: parts.models,
             own_logs: OwnLogs::default(),
             logs: parts.logs,
-            room: Room::new(parts.limits),
+            limits: parts.limits,
             data: parts.data,
             clock: parts.clock,
             journal: service.handle(),

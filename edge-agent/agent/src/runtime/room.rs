@@ -5,12 +5,9 @@
 
 use super::Runtime;
 use crate::chain;
-use crate::config::DiskLimits;
-use eyot_model::{Digest, DiskState, FailureKind, Outcome};
+use eyot_model::{DiskState, FailureKind, Outcome};
 use eyot_node::Start;
 use eyot_wasm_host::AttemptEnd;
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,39 +25,7 @@ const KEEP_LOGS_EVERY: Duration = Duration::from_secs(300);
 /// Damaged blobs that are kept for whoever wants to look at them.
 const QUARANTINED: usize = 16;
 
-/// What the agent may fill, and what must stay beyond what the node names.
-pub(crate) struct Room {
-    pub(crate) limits: DiskLimits,
-    pinned: Mutex<BTreeMap<String, BTreeSet<Digest>>>,
-}
-
-impl Room {
-    pub(super) fn new(limits: DiskLimits) -> Self {
-        Self {
-            limits,
-            pinned: Mutex::default(),
-        }
-    }
-}
-
 impl Runtime {
-    /// Keeps blobs and components on this device under a name, such as that of a workflow deployed here; an empty set
-    /// lets them go.
-    pub fn pin(&self, name: &str, blobs: BTreeSet<Digest>) {
-        let mut pinned = self.room.pinned.lock();
-        if blobs.is_empty() {
-            pinned.remove(name);
-        } else {
-            pinned.insert(name.to_owned(), blobs);
-        }
-    }
-
-    fn pinned_blobs(&self) -> BTreeSet<Digest> {
-        let mut pinned = self.look(eyot_node::Node::pinned_blobs);
-        pinned.extend(self.room.pinned.lock().values().flatten());
-        pinned
-    }
-
     /// Looks at the disk until the agent stops.
     pub(super) async fn keep_room(self: Arc<Self>) {
         let mut tidied: Option<Instant> = None;
@@ -93,7 +58,7 @@ impl Runtime {
 
     /// Brings the caches within their bounds, which depend on how the disk is; true if something went.
     fn tidy(&self, state: DiskState) -> bool {
-        let limits = &self.room.limits;
+        let limits = &self.limits;
         let (keep, free, spare) = match state {
             DiskState::Normal => (limits.cache_bytes, 0, SPARE),
             // Beyond the mark, so that the next blob does not bring it back at once.
@@ -101,7 +66,7 @@ impl Runtime {
             DiskState::Critical | DiskState::Full => (0, u64::MAX, SPARE_WHEN_FULL),
         };
         let mut made = false;
-        match self.blobs.evict(&self.pinned_blobs(), keep, free, spare) {
+        match self.blobs.evict(&self.look(eyot_node::Node::pinned_blobs), keep, free, spare) {
             Ok(swept) if swept.removed > 0 => {
                 made = true;
                 tracing::info!(
