@@ -14,7 +14,7 @@ const THREADS: usize = 8;
 const SYNCFS_FROM: usize = 48;
 
 impl Store {
-    /// Returns when all these blobs are on disk, names included. Those that are already cost nothing; the others are
+    /// Returns when all these blobs are on disk, names included; they count as used. Those that are already cost nothing; the others are
     /// synced together.
     ///
     /// # Errors
@@ -24,9 +24,11 @@ impl Store {
         let _one = self.inner.syncing.lock();
         let mut fresh = Vec::new();
         {
-            let state = self.inner.state.lock();
+            let mut state = self.inner.state.lock();
             let wanted: BTreeSet<_> = digests.iter().collect();
             for digest in wanted {
+                // Whoever asks is about to name it, and until then nothing does.
+                state.note_use(digest);
                 if state.fresh.contains_key(digest) {
                     fresh.push(*digest);
                 } else if !self.inner.layout.blob(digest).exists() {
