@@ -65,6 +65,49 @@ impl DiskStatus {
     }
 }
 
+impl DiskStatus {
+    /// Lines for people, what waits for the cloud first.
+    #[must_use]
+    pub fn describe(&self, waiting: &WaitingStatus) -> String {
+        let size = human_bytes;
+        let results = if waiting.results == 0 {
+            "results   all acknowledged".to_owned()
+        } else {
+            format!(
+                "results   {} wait for the control plane ({}, {} blobs of {}, the oldest for {} s)",
+                waiting.results,
+                size(waiting.result_bytes),
+                waiting.blobs,
+                size(waiting.blob_bytes),
+                waiting.oldest_seconds.unwrap_or(0)
+            )
+        };
+        let logs = format!(
+            "logs      {} lines ({}) wait for the control plane",
+            waiting.log_lines,
+            size(waiting.log_bytes)
+        );
+        let means = match self.state {
+            DiskState::Normal => "room enough",
+            DiskState::High => "nearly full: no new work is taken",
+            DiskState::Critical => "full: no attempts are started",
+            DiskState::Full => "full: nothing is acknowledged until there is room",
+        };
+        let disk = format!("disk      {means} ({} of {} free)", size(self.free_bytes), size(self.total_bytes));
+        let kinds = format!(
+            "          journal {}, checkpoint {}, {} blobs {}, compiled code {}, set aside as damaged {}",
+            size(self.journal_bytes),
+            size(self.checkpoint_bytes),
+            self.blobs,
+            size(self.blob_bytes),
+            size(self.compiled_bytes),
+            size(self.quarantined_bytes)
+        );
+        let lines = [Some(results), Some(logs).filter(|_| waiting.log_lines > 0), Some(disk), Some(kinds)];
+        lines.into_iter().flatten().map(|line| line + "\n").collect()
+    }
+}
+
 impl WaitingStatus {
     pub(crate) fn of(runtime: &Runtime) -> Self {
         let waiting = runtime.look(eyot_node::Node::waiting);
@@ -96,8 +139,7 @@ pub(crate) fn bytes_in(folder: &Path) -> u64 {
 }
 
 /// As people read it.
-#[must_use]
-pub fn human_bytes(bytes: u64) -> String {
+fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut size = bytes;
     let mut rest = 0;

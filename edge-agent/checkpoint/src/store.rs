@@ -4,9 +4,11 @@
 mod chunk;
 mod memory;
 mod sled;
+mod sled_source;
 
 pub use self::memory::{MemorySource, MemoryStore};
-pub use self::sled::{SledSource, SledStore};
+pub use self::sled::SledStore;
+pub use self::sled_source::SledSource;
 
 use eyot_model::Position;
 use std::fmt::Debug;

@@ -5,12 +5,11 @@
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use eyot_agent::config::{AgentConfig, ConfigError, DiskConfig, LogConfig, device_key};
-use eyot_agent::disk_status::human_bytes;
 use eyot_agent::link::{LinkContext, keep};
 use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, copies, device, local, triggers};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
-use eyot_model::{DiskState, Load};
+use eyot_model::Load;
 use eyot_wasm_host::{Compiler, Host, HostConfig};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -367,7 +366,7 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
     println!("{} ({}) version {}", status.name, status.id, status.version);
     println!("link      {}", status.link);
     println!("attempts  {} running, {} queued", status.running, status.queued);
-    print_disk(&status);
+    print!("{}", status.disk.describe(&status.waiting));
     if let Some(skew) = status
         .clock_skew_millis
         .filter(|skew| skew.unsigned_abs() > eyot_clock::SKEW_LIMIT.0)
@@ -391,51 +390,6 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
         println!("refused   {} {}", run.id, run.why);
     }
     Ok(())
-}
-
-fn print_disk(status: &local::Status) {
-    let (disk, waiting) = (&status.disk, &status.waiting);
-    if status.unreported {
-        let oldest = waiting
-            .oldest_seconds
-            .map_or_else(String::new, |s| format!(", the oldest for {s} s"));
-        println!(
-            "results   {} wait for the control plane ({}, {} blobs of {}{oldest})",
-            waiting.results,
-            human_bytes(waiting.result_bytes),
-            waiting.blobs,
-            human_bytes(waiting.blob_bytes)
-        );
-    } else {
-        println!("results   all acknowledged");
-    }
-    if waiting.log_lines > 0 {
-        println!(
-            "logs      {} lines ({}) wait for the control plane",
-            waiting.log_lines,
-            human_bytes(waiting.log_bytes)
-        );
-    }
-    let means = match disk.state {
-        DiskState::Normal => "room enough",
-        DiskState::High => "nearly full: no new work is taken",
-        DiskState::Critical => "full: no attempts are started",
-        DiskState::Full => "full: nothing is acknowledged until there is room",
-    };
-    println!(
-        "disk      {means} ({} of {} free)",
-        human_bytes(disk.free_bytes),
-        human_bytes(disk.total_bytes)
-    );
-    println!(
-        "          journal {}, checkpoint {}, {} blobs {}, compiled code {}, set aside as damaged {}",
-        human_bytes(disk.journal_bytes),
-        human_bytes(disk.checkpoint_bytes),
-        disk.blobs,
-        human_bytes(disk.blob_bytes),
-        human_bytes(disk.compiled_bytes),
-        human_bytes(disk.quarantined_bytes)
-    );
 }
 
 async fn describe(component: PathBuf) -> anyhow::Result<()> {
