@@ -195,7 +195,8 @@ pub enum Change {
         before: Timestamp,
         now: Timestamp,
     },
-    /// After a restore: every epoch grows, so that nothing that was assigned before commits.
+    /// After a restore: every epoch grows, so that nothing that was assigned before commits; and whatever number of its
+    /// start an agent presents next is taken, because it has gone on since.
     LeapEpochs {
         by: i64,
     },

@@ -479,7 +479,8 @@ pub(super) async fn remember_key(
 pub(super) async fn leap_epochs(c: &mut SqliteConnection, by: i64) -> Result<(), Error> {
     sqlx::query("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)")
         .bind(by)
-        .execute(c)
+        .execute(&mut *c)
         .await?;
+    sqlx::query("UPDATE agents SET incarnation = NULL").execute(c).await?;
     Ok(())
 }

@@ -378,11 +378,17 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
         );
     }
     for run in status.runs {
+        let standing = if run.paused {
+            "paused: waits for the control plane (`pauseAfter`)"
+        } else if run.done_here {
+            "done here"
+        } else {
+            "in progress"
+        };
         println!(
-            "run       {} {} {}{}",
+            "run       {} {} {standing}{}",
             run.id,
             run.workflow,
-            if run.done_here { "done here" } else { "in progress" },
             if run.own { ", of this agent's own" } else { "" }
         );
     }

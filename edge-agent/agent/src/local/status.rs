@@ -50,6 +50,8 @@ pub struct RunStatus {
     /// The agent coordinates it itself.
     #[serde(default)]
     pub own: bool,
+    /// Something of it waits until the control plane has said that it still is this agent's (`pauseAfter`).
+    pub paused: bool,
 }
 
 /// Where the agent of a data folder listens.
@@ -98,6 +100,7 @@ pub(super) async fn show(State(app): State<App>) -> Json<Status> {
                     workflow: run.graph().workflow.name.clone(),
                     done_here: run.owned_all_ended(),
                     own: node.own_run(run.id()).is_some(),
+                    paused: node.is_paused(run.id()) && !run.owned_all_ended(),
                 })
                 .collect(),
             disk,

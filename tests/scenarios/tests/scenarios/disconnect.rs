@@ -3,7 +3,7 @@
 use crate::task;
 use anyhow::{Context, Result, ensure};
 use eyot_model::{Inputs, LinkState, State};
-use eyot_scenarios::{Cloud, Stage, until};
+use eyot_scenarios::{Agent, Cloud, Stage, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Two tasks in a row that prefer one agent and can run on any.
@@ -90,6 +90,35 @@ async fn results_of_a_sleeper_that_wakes_in_mid_run_are_told_and_change_nothing(
     ensure!(commits == 2, "{commits} results were committed");
     sleeper.must_live()?;
     other.must_live()?;
+    stage.close();
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_pauses_what_has_a_lease_until_the_control_plane_answers() -> Result<()> {
+    let stage = Stage::open()?;
+    let mut cloud = Cloud::start(&stage, "cloud").await?;
+    let mut agent = cloud.agent(&stage, "sleeper").await?;
+    cloud.push_probe().await?;
+    let run = cloud.submit(&workflow("{pauseAfter: 2s}"), Inputs::new()).await?;
+    let running = |detail: &_| task(detail, "first").is_ok_and(|t| t.state == State::Running);
+    cloud.run_until(run, "runs", running).await?;
+    cloud.kill()?;
+    let paused = |agent: &Agent| {
+        let status = agent.status()?;
+        anyhow::Ok((status["runs"][0]["paused"] == true && status["running"] == 0).then_some(()))
+    };
+    until("the agent has paused", async || paused(&agent)).await?;
+    // Not after a restart of the device either.
+    agent.kill()?;
+    agent.start()?;
+    until("the agent is still paused", async || paused(&agent)).await?;
+
+    cloud.serve().await?;
+    let detail = cloud.succeeded(run).await?;
+    let first = task(&detail, "first")?;
+    ensure!(first.attempts == 1, "a pause is no failure: {first:?}");
+    agent.must_live()?;
     stage.close();
     Ok(())
 }
