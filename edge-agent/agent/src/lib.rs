@@ -3,6 +3,7 @@
 //! [`Runtime`] runs attempts and keeps the journal; [`link::keep`] keeps the agent linked to its control plane. What an
 //! agent decides is decided in `eyot-node` and `eyot-engine`; nothing of it is decided here.
 
+mod allocation;
 mod cloud_time;
 pub mod config;
 pub mod copies;
@@ -19,6 +20,7 @@ mod renewal;
 mod runtime;
 pub mod triggers;
 
+pub use allocation::keep_lean;
 pub use eyot_clock::Clock;
 pub use incarnation::Incarnation;
 pub use logs::Logs;

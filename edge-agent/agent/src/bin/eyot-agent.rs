@@ -77,6 +77,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
+    eyot_agent::keep_lean();
     eyot_wasm_host::compile_child::main_if_asked();
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("EYOT_LOG").unwrap_or_else(|_| "info".into());
