@@ -10,6 +10,7 @@ mod demo;
 mod deny;
 mod dist;
 mod faults;
+mod reference;
 mod sim;
 mod storm;
 mod test;
@@ -48,7 +49,9 @@ enum Task {
     Storm(storm::Args),
     /// Kill, stop, cut, delay, starve and damage the real programs, and see whether what is promised holds
     Faults(faults::Args),
-    /// Make stripped release programs, units and completions in dist/
+    /// Read the example's pictures with the models' own Python package too, and compare
+    Reference(reference::Args),
+    /// Make archives of stripped release programs, units and completions in dist/, with checksums
     Dist(dist::Args),
     /// Check licences and advisories of all dependencies with cargo-deny
     Deny,
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Sim(args) => sim::run(&args, cli.json),
         Task::Storm(args) => storm::run(&args, cli.json),
         Task::Faults(args) => faults::run(&args, cli.json),
+        Task::Reference(args) => reference::run(&args, cli.json),
         Task::Dist(args) => dist::run(&args, cli.json),
         Task::Deny => deny::run(cli.json),
     };

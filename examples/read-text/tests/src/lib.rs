@@ -5,10 +5,12 @@
 
 mod models;
 mod pipeline;
+mod reference;
 mod similarity;
 
 pub use models::AgentModels;
 pub use pipeline::{Files, Picture, Reader, example_folder};
+pub use reference::{Expected, check, digest, expected_file, pictures};
 pub use similarity::{Comparison, compare};
 
 use serde::{Deserialize, Serialize};

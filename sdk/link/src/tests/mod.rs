@@ -5,5 +5,4 @@ mod cloud;
 mod joining;
 mod links;
 mod log;
-mod measure;
 mod refusals;
