@@ -564,10 +564,10 @@ impl Journal {
     /// Records for the store: durable ones after number `after`, at most `count` of them and about `bytes`.
     pub(crate) fn to_fold(&self, after: u64, count: usize, bytes: usize) -> Vec<Entry> {
         let mut total = 0;
+        let from = self.pending.partition_point(|p| p.entry.position.n <= after);
         self.pending
-            .iter()
+            .range(from..)
             .map(|p| &p.entry)
-            .skip_while(|entry| entry.position.n <= after)
             .take_while(|entry| entry.position.n <= self.synced)
             .take(count)
             .take_while(|entry| {

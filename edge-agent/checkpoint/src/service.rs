@@ -87,8 +87,10 @@ struct Core {
     wanted: u64,
     /// Since when there is something that is not synced.
     dirty_since: Option<Instant>,
-    /// The syncer is in fdatasync, without the lock: no other sync and no new segment meanwhile.
+    /// Somebody is in fdatasync, without the lock: no other sync and no new segment meanwhile.
     syncing: bool,
+    /// The syncer looks again within `sync_every` by itself, so that it need not be woken for what is not asked for.
+    watching: bool,
     fold_asked: bool,
     /// Counts failed syncs, so that a waiter sees one that began after its request.
     failures: u64,
@@ -130,7 +132,9 @@ impl Handle {
         let appended = with_reserve(&mut core_ref.journal, &mut core_ref.space, |journal| journal.append(&mut records));
         if core.journal.dirty() && core.dirty_since.is_none() {
             core.dirty_since = Some(Instant::now());
-            shared.to_sync.notify_one();
+            if !core.watching {
+                shared.to_sync.notify_one();
+            }
         }
         if core.journal.pending_bytes() >= shared.config.fold_bytes && !core.fold_asked {
             core.fold_asked = true;
@@ -160,6 +164,27 @@ impl Handle {
             core.wanted = through;
             self.0.to_sync.notify_one();
         }
+    }
+
+    /// Makes everything up to a position durable on the caller's own thread, for a caller that has nothing else to do: no
+    /// other thread has to be woken first. Gives what is durable then. Where a sync is under way already, it is
+    /// [`Handle::request_sync`].
+    pub fn sync_here(&self, through: Position) -> Position {
+        let core = self.0.core.lock();
+        let synced = core.journal.synced();
+        if core.syncing || core.stop {
+            drop(core);
+            self.request_sync(through);
+            return synced;
+        }
+        if through.n.min(core.journal.appended().n) > synced.n {
+            if !self.0.sync_once(core) {
+                // It goes on trying.
+                self.0.to_sync.notify_one();
+            }
+            return self.synced();
+        }
+        synced
     }
 
     /// Asks for durability up to a position and blocks until it is there.
@@ -273,12 +298,21 @@ impl Shared {
             match due {
                 _ if asked => {}
                 Some(due) if due > Instant::now() => {
+                    core.watching = true;
                     self.to_sync.wait_until(&mut core, due);
+                    core.watching = false;
                     continue;
                 }
                 Some(_) => {}
                 None => {
-                    self.to_sync.wait(&mut core);
+                    // While there is work, there is more soon.
+                    core.watching = true;
+                    let idle = self.to_sync.wait_for(&mut core, self.timing.sync_every).timed_out();
+                    core.watching = false;
+                    let asked = core.wanted > core.journal.synced().n;
+                    if idle && !asked && core.dirty_since.is_none() && !core.stop {
+                        self.to_sync.wait(&mut core);
+                    }
                     continue;
                 }
             }
@@ -465,6 +499,7 @@ impl Checkpoint {
                 wanted: 0,
                 dirty_since,
                 syncing: false,
+                watching: false,
                 fold_asked: false,
                 failures: 0,
                 sync_error: None,

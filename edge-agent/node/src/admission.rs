@@ -32,21 +32,25 @@ impl Admission {
 
     /// Takes the next instance that fits. What is asked for beyond the whole device counts as the whole device: the
     /// planner has refused such a task, and an agent that shrank must still get on.
-    pub(crate) fn pop(&mut self, resources: impl Fn(RunId, Path) -> Option<Resources>) -> Option<(RunId, Path)> {
+    pub(crate) fn pop<'a>(&mut self, resources: impl Fn(RunId, Path) -> Option<&'a Resources>) -> Option<(RunId, Path)> {
         let mut at = 0;
+        // What did not fit: mostly it is what the next one wants too.
+        let mut refused: Option<&Resources> = None;
         while at < self.queue.len().min(LOOK_AHEAD) {
             let (run, path) = self.queue[at];
             let Some(wanted) = resources(run, path) else {
                 self.queue.remove(at);
                 continue;
             };
-            if self.fits(&wanted) {
+            let refused_before = refused.is_some_and(|r| r.cpu_millis <= wanted.cpu_millis && r.memory_bytes <= wanted.memory_bytes);
+            if !refused_before && self.fits(wanted) {
                 self.passed_over = if at == 0 { 0 } else { self.passed_over + 1 };
                 return self.queue.remove(at);
             }
             if self.passed_over >= PATIENCE {
                 return None;
             }
+            refused = Some(wanted);
             at += 1;
         }
         None
@@ -131,7 +135,8 @@ mod tests {
         for n in 1..200 {
             admission.push(RunId(1), path(n));
         }
-        let cost = |_: RunId, p: Path| Some(if p.task.0 == 0 { wants(1_000) } else { wants(100) });
+        let (large, small) = (wants(1_000), wants(100));
+        let cost = |_: RunId, p: Path| Some(if p.task.0 == 0 { &large } else { &small });
         let mut passed = 0;
         while let Some((_, path)) = admission.pop(cost) {
             assert_ne!(path.task.0, 0, "the head does not fit");
@@ -151,10 +156,11 @@ mod tests {
         });
         admission.push(RunId(1), path(0));
         admission.push(RunId(1), path(1));
-        assert!(admission.pop(|_, _| Some(wants(9_000))).is_some());
-        admission.started(id(0), &wants(9_000));
-        assert!(admission.pop(|_, _| Some(wants(1))).is_none());
+        let (large, small) = (wants(9_000), wants(1));
+        assert!(admission.pop(|_, _| Some(&large)).is_some());
+        admission.started(id(0), &large);
+        assert!(admission.pop(|_, _| Some(&small)).is_none());
         admission.ended(&id(0));
-        assert!(admission.pop(|_, _| Some(wants(1))).is_some());
+        assert!(admission.pop(|_, _| Some(&small)).is_some());
     }
 }

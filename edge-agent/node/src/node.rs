@@ -305,9 +305,8 @@ impl Node {
         }
         loop {
             let runs = &self.runs;
-            let needs = |run: RunId, path: Path| -> Option<Resources> {
-                runs.get(&run)
-                    .map(|held| held.run.graph().workflow.task(path.task).resources.clone())
+            let needs = |run: RunId, path: Path| -> Option<&Resources> {
+                runs.get(&run).map(|held| &held.run.graph().workflow.task(path.task).resources)
             };
             let Some((run, path)) = self.admission.pop(needs) else { return };
             let Some(held) = self.runs.get_mut(&run) else { continue };

@@ -20,6 +20,8 @@ pub(super) struct Effects {
     pub(super) started: Vec<Start>,
     pub(super) stopped: Vec<AttemptId>,
     pub(super) finished: Vec<(RunId, RunOutcome)>,
+    /// Somebody waits for what is appended up to here.
+    pub(super) sync: Option<Position>,
 }
 
 pub(super) struct Core {
@@ -76,7 +78,7 @@ impl Core {
             // Others are synced by the journal itself within its interval.
             Command::Sync { urgent } => {
                 if urgent {
-                    journal.request_sync(journal.appended());
+                    effects.sync = Some(journal.appended());
                 }
             }
             // The receiver goes only when the agent stops.

@@ -140,24 +140,28 @@ impl Runtime {
         Ok((runtime, to_send))
     }
 
-    /// Lets the node act, and does what it wants. One attempt that is to start is handed to the caller where `take`.
-    fn act(&self, take: bool, action: impl FnOnce(&mut Node, Timestamp)) -> Option<Start> {
+    /// Lets the node act, and does what it wants. One attempt that is to start is handed to the caller where `take`. The
+    /// caller sees to it that the journal is synced where somebody waits for that.
+    fn act(&self, take: bool, action: impl FnOnce(&mut Node, Timestamp)) -> (Option<Start>, Option<Position>) {
         let mut core = self.core.lock();
         let now = self.clock.now();
         action(&mut core.node, now);
         let effects = core.drain(&self.journal, now);
         let rearm = core.timer_moved();
+        let sync = effects.sync;
         let mine = self.perform(effects, take);
         drop(core);
         if rearm {
             self.timer.notify_one();
         }
-        mine
+        (mine, sync)
     }
 
     /// Tells the node something and does what it wants.
     pub(crate) fn turn(&self, action: impl FnOnce(&mut Node, Timestamp)) {
-        self.act(false, action);
+        if let (_, Some(through)) = self.act(false, action) {
+            self.journal.request_sync(through);
+        }
     }
 
     /// Looks at the node without changing it.
@@ -194,7 +198,16 @@ impl Runtime {
             loop {
                 let end = self.execute(&start);
                 self.running.lock().remove(&start.id);
-                let next = self.act(true, |node, now| node.attempt_ended(&start.id, end.outcome, end.usage, now));
+                let (next, sync) = self.act(true, |node, now| node.attempt_ended(&start.id, end.outcome, end.usage, now));
+                match (sync, &next) {
+                    // It has nothing else to do, and nobody has to be woken for it.
+                    (Some(through), None) => {
+                        let synced = self.journal.sync_here(through);
+                        self.turn(|node, _| node.journal_synced(synced));
+                    }
+                    (Some(through), Some(_)) => self.journal.request_sync(through),
+                    (None, _) => {}
+                }
                 match next {
                     Some(next) if !self.stopping.load(Ordering::Relaxed) => start = next,
                     _ => break,
