@@ -2,7 +2,7 @@
 
 use crate::disk::SyncedFile;
 use crate::engine::Engine;
-use crate::figure::{Better, Figure, Sample, Target};
+use crate::figure::{Better, Figure, Sample, Target, median};
 use crate::programs;
 use anyhow::{Context, Result, ensure};
 use eyot_agent::config::{DiskConfig, LogConfig};
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 const CHAIN: u32 = 1_000;
 const LONG_CHAIN: u32 = 5_000;
+/// Runs of one task for a sample.
+const ALONE: usize = 300;
 const PARALLEL: u32 = 10_000;
 
 /// An agent's runtime in this process, and one component that is ready.
@@ -71,11 +73,11 @@ impl Bench {
         })
     }
 
-    /// Seconds from submission to the durable end of a run of `count` no-op tasks.
-    fn run(&mut self, count: u32, chained: bool) -> Result<f64> {
-        let workflow = Arc::new(workflow(self.engine.digest, count, chained));
+    /// A new run of `count` no-op tasks.
+    fn assignment(&mut self, count: u32, chained: bool) -> Assignment {
         self.runs += 1;
-        let assignment = Assignment {
+        let workflow = Arc::new(workflow(self.engine.digest, count, chained));
+        Assignment {
             run: RunId(self.runs),
             fragment: FragmentId(0),
             epoch: Epoch(0),
@@ -86,7 +88,12 @@ impl Bench {
             facts: Vec::new(),
             created_at: Timestamp(0),
             saved: Vec::new(),
-        };
+        }
+    }
+
+    /// Seconds from submission to the durable end of a run of `count` no-op tasks.
+    fn run(&mut self, count: u32, chained: bool) -> Result<f64> {
+        let assignment = self.assignment(count, chained);
         let start = Instant::now();
         let outcome = self.tokio.block_on(self.runtime.run_here(assignment))?;
         let taken = start.elapsed().as_secs_f64();
@@ -97,6 +104,33 @@ impl Bench {
             outcome.failure
         );
         Ok(taken)
+    }
+
+    /// Seconds that one task by itself takes from being ready to its result in memory, by the agent's own clock; the
+    /// median of many runs.
+    fn alone(&mut self) -> Result<f64> {
+        let mut micros = Vec::new();
+        for _ in 0..ALONE {
+            let assignment = self.assignment(1, false);
+            let (run, runtime) = (assignment.run, Arc::clone(&self.runtime));
+            let ended = self.tokio.spawn(async move { runtime.run_here(assignment).await });
+            // The result is in memory before it is durable, and gone soon after.
+            while !ended.is_finished() {
+                let seen = self.runtime.look(|node| {
+                    let task = &node.run(run)?.tasks().first()?.own;
+                    Some(task.ended_at?.0.saturating_sub(task.queued_at?.0))
+                });
+                if let Some(seen) = seen {
+                    #[allow(clippy::cast_precision_loss, reason = "durations far below 2^52")]
+                    micros.push(seen as f64);
+                    break;
+                }
+                std::thread::sleep(Duration::from_micros(5));
+            }
+            self.tokio.block_on(ended)??;
+        }
+        ensure!(micros.len() * 2 >= ALONE, "results were gone before they were seen");
+        Ok(median(micros) / 1e6)
     }
 
     /// Seconds of one raw cycle on one thread.
@@ -202,10 +236,22 @@ pub(crate) fn figures() -> Vec<Figure> {
     vec![
         figure(
             "agent.noop",
-            "a no-op task from ready to result in memory, against a raw cycle",
+            "one no-op task by itself, from ready to result in memory, against a raw cycle",
             "us",
             Better::Less,
             Target::Ratio(2.0),
+            |b| {
+                let floor = b.raw_cycle()? * 1e6;
+                let value = b.alone()? * 1e6;
+                Ok(Sample { value, floor: Some(floor) })
+            },
+        ),
+        figure(
+            "agent.noop_in_chain",
+            "the mean of a no-op task in a chain of 5,000, journal and folding included, against a raw cycle; no target",
+            "us",
+            Better::Less,
+            Target::None,
             |b| {
                 let floor = b.raw_cycle()? * 1e6;
                 let value = b.run(LONG_CHAIN, true)? / f64::from(LONG_CHAIN) * 1e6;

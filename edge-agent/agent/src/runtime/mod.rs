@@ -165,7 +165,7 @@ impl Runtime {
     }
 
     /// Looks at the node without changing it.
-    pub(crate) fn look<T>(&self, view: impl FnOnce(&Node) -> T) -> T {
+    pub fn look<T>(&self, view: impl FnOnce(&Node) -> T) -> T {
         view(&self.core.lock().node)
     }
 
