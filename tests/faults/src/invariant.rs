@@ -82,6 +82,18 @@ pub fn history(events: &[RunEvent], needs: &BTreeMap<String, Vec<String>>) -> Re
             event.kind
         );
         let Some(task) = event.task.as_deref() else { continue };
+        match event.kind.as_str() {
+            // What came under an epoch that had passed is told, and is no part of the run.
+            "late" | "superseded" => continue,
+            // The agent gave it back before its end: no attempt of it is lost.
+            "yielded" => tally.attempts = tally.attempts.saturating_sub(1),
+            // What only a lost device held is made again, from the beginning.
+            "rewound" => {
+                ended.retain(|(name, _)| *name != task);
+                last_attempt.retain(|(name, _), _| *name != task);
+            }
+            _ => {}
+        }
         let instance = (task, event.item);
         let what = || format!("event {n}, {} of {task} {:?}", event.kind, event.item);
         ensure!(!ended.contains(&instance), "{}, came after its end", what());
