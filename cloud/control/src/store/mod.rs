@@ -203,7 +203,8 @@ impl Store {
 async fn check(connection: &mut sqlx::SqliteConnection, path: &Path) -> Result<(), Error> {
     let damaged = |found: String| Error::Damaged {
         path: path.to_owned(),
-        found,
+        // SQLite's report has several lines; a message to an operator has one.
+        found: found.lines().collect::<Vec<_>>().join("; "),
     };
     let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(connection)

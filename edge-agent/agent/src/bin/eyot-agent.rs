@@ -211,6 +211,8 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, workers: usize) -> anyhow::Result<()> {
+    // First, so that a stop that is asked for during a long recovery is one in order too.
+    let mut signals = StopSignals::listen().context("cannot listen to signals")?;
     let clock = Clock::open(data);
     let capacity = device::capacity(data);
     let generation = getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
@@ -284,7 +286,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
         }
     };
     tokio::spawn(keep_clock(Arc::clone(&runtime), clock.clone()));
-    wait_for_signal().await?;
+    signals.wait().await;
     tracing::info!("stopping");
     let _ = stop.send(true);
     if let Some(link) = link
@@ -332,14 +334,27 @@ async fn keep_certificate(identity: Arc<Identity>, data: PathBuf) {
     }
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        interrupt = tokio::signal::ctrl_c() => interrupt?,
+/// The signals that ask for a stop in order. They count from the moment this exists.
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// One agent a folder: two would write the same journal.
