@@ -114,13 +114,15 @@ impl Node {
                 for task in tasks.iter().filter(|task| !workflow.task(**task).idempotent) {
                     for path in held.run.running_of(*task) {
                         let running = self.admission.running().find(|id| id.run == run && id.path == path).copied();
-                        let Some(id) = running.filter(|id| self.lease.cut.insert(*id)) else {
+                        let begun = running.filter(|id| !self.permission.contains(id));
+                        let Some(id) = begun.filter(|id| self.lease.cut.insert(*id)) else {
                             continue;
                         };
                         self.commands.push_back(Command::Stop { id });
                     }
                 }
             }
+            self.call_back(|id| id.run == run, now);
             self.advance(run, now);
         }
     }

@@ -23,6 +23,9 @@ mod node;
 mod outbox;
 mod own_registry;
 mod own_runs;
+mod permission;
+#[cfg(test)]
+mod permission_tests;
 mod record;
 mod recover;
 mod saved;

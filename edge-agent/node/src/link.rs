@@ -66,7 +66,8 @@ impl Node {
                 if through.generation == self.last.generation && through.n <= self.last.n && through.n > self.committed.n {
                     self.committed = through;
                     self.outbox.committed(through);
-                    self.append(Record::Committed { through });
+                    let written = self.append(Record::Committed { through });
+                    self.permit(written);
                 }
             }
             ToAgent::Reconciled(standings) => {
@@ -89,7 +90,10 @@ impl Node {
             }
             ToAgent::Superseded { run, fragment, epoch } => self.superseded(run, fragment, epoch, now),
             ToAgent::Cancel { run } => self.cancelled(run, now),
-            ToAgent::Release { run } => self.forget(run),
+            ToAgent::Release { run } => {
+                self.forget(run);
+                self.admit(now);
+            }
             ToAgent::Drain(on) => self.draining = on,
             ToAgent::Resolve {
                 run,
@@ -183,6 +187,8 @@ impl Node {
         let (facts, tasks) = (assignment.facts.clone(), assignment.tasks.clone());
         self.append(Record::Assigned(Box::new(assignment)));
         self.confirm(run, fragment, epoch);
+        // Their starts may have been told under the epoch that is over, and count for nothing there.
+        self.call_back(|id| id.run == run && tasks.contains(&id.path.task), now);
         let running: BTreeSet<(eyot_model::Path, u32)> = self
             .admission
             .running()
@@ -263,5 +269,6 @@ impl Node {
         } else {
             self.advance(run, now);
         }
+        self.admit(now);
     }
 }

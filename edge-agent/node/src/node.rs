@@ -8,6 +8,7 @@ use crate::lease::Lease;
 use crate::outbox::Outbox;
 use crate::own_registry::OwnRegistry;
 use crate::own_runs::OwnRuns;
+use crate::permission::Permission;
 use crate::record::Record;
 use crate::saved::Saved;
 use crate::yielding::Yields;
@@ -43,6 +44,8 @@ pub struct Node {
     /// Assignments to acknowledge once they are synced.
     pub(crate) unconfirmed: VecDeque<(Position, ToCloud)>,
     pub(crate) saved: Saved,
+    /// Attempts that begin once the control plane knows of them.
+    pub(crate) permission: Permission,
     /// Fragments that are on their way to another agent.
     pub(crate) yields: Yields,
     /// Ends of coordinated runs to tell once they are synced.
@@ -81,6 +84,7 @@ impl Node {
             disk: DiskState::Normal,
             unconfirmed: VecDeque::new(),
             saved: Saved::default(),
+            permission: Permission::default(),
             yields: Yields::default(),
             finished: VecDeque::new(),
             timers: BTreeMap::new(),
@@ -220,6 +224,7 @@ impl Node {
         let mut urgent = false;
         let mut wrote = false;
         let mut over = Vec::new();
+        let mut stopped = Vec::new();
         while let Some(step) = held.run.poll_command() {
             match step {
                 Step::Ready(path) => self.admission.push(run, path),
@@ -228,9 +233,12 @@ impl Node {
                         .instance(path.item)
                         .map(|i| i.epoch)
                         .unwrap_or_default();
-                    self.commands.push_back(Command::Stop {
-                        id: AttemptId { run, path, attempt, epoch },
-                    });
+                    let id = AttemptId { run, path, attempt, epoch };
+                    if self.permission.contains(&id) {
+                        stopped.push(id);
+                    } else {
+                        self.commands.push_back(Command::Stop { id });
+                    }
                 }
                 Step::Append(event) => {
                     over.extend(ended_instance(&held.run, &event));
@@ -295,7 +303,9 @@ impl Node {
                 self.commands.push_back(Command::Upload(blob));
             }
         }
-        let _ = now;
+        if !stopped.is_empty() {
+            self.call_back(|id| stopped.contains(id), now);
+        }
     }
 
     /// Starts what fits.
@@ -329,12 +339,7 @@ impl Node {
             );
             return self.attempt_ended(&admitted.id, Outcome::Failed(failure), Usage::default(), now);
         };
-        // The start of a task that must not run twice is durable before it begins.
-        let after = (!task.idempotent).then_some(self.last);
-        if after.is_some() {
-            self.commands.push_back(Command::Sync { urgent: true });
-        }
-        let start = Start {
+        let start = Box::new(Start {
             id: admitted.id,
             namespace: workflow.namespace.clone(),
             task: task.name.clone(),
@@ -346,11 +351,17 @@ impl Node {
             cpu_limit: task.cpu_limit,
             grants: task.grants.clone(),
             idempotent: task.idempotent,
-        };
-        self.commands.push_back(Command::Start {
-            start: Box::new(start),
-            after,
         });
+        // The start of a task that must not run twice is durable before it begins.
+        let after = (!task.idempotent).then_some(self.last);
+        if after.is_some() {
+            self.commands.push_back(Command::Sync { urgent: true });
+        }
+        if held.asks_before(admitted.id.path.task) {
+            let written = self.outbox.start_of(&start.id).unwrap_or(self.last);
+            return self.permission.ask(written, start);
+        }
+        self.commands.push_back(Command::Start { start, after });
     }
 
     /// Reports what may be told.
@@ -386,7 +397,13 @@ impl Node {
 
     pub(crate) fn stop_running(&mut self, which: impl Fn(&AttemptId) -> bool) {
         let ids: Vec<AttemptId> = self.admission.running().filter(|id| which(id)).copied().collect();
-        self.commands.extend(ids.into_iter().map(|id| Command::Stop { id }));
+        for id in ids {
+            if self.permission.withdraw(&id) {
+                self.admission.ended(&id);
+            } else {
+                self.commands.push_back(Command::Stop { id });
+            }
+        }
     }
 }
 

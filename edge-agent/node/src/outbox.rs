@@ -1,6 +1,6 @@
 //! Results that the cloud has not acknowledged. They are never dropped.
 
-use eyot_model::{BlobRef, Digest, Epoch, Event, Failure, FailureKind, FragmentId, Outcome, Position, RunId};
+use eyot_model::{AttemptId, BlobRef, Digest, Epoch, Event, Failure, FailureKind, FragmentId, Outcome, Position, RunId};
 use eyot_wire::{Report, ReportItem};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -54,6 +54,17 @@ impl Outbox {
     /// The event that waits longest.
     pub(crate) fn oldest(&self) -> Option<&Event> {
         self.items.front().map(|waiting| &waiting.item.event)
+    }
+
+    /// Where the start of the attempt was written down.
+    pub(crate) fn start_of(&self, id: &AttemptId) -> Option<Position> {
+        let begins = |item: &ReportItem| {
+            item.run == id.run
+                && matches!(&item.event, Event::Started { path, attempt, epoch, .. }
+                    if (*path, *attempt, *epoch) == (id.path, id.attempt, id.epoch))
+        };
+        let start = self.items.iter().rev().find(|waiting| begins(&waiting.item));
+        start.map(|waiting| waiting.item.position)
     }
 
     /// Whether something is here that was not sent over the present link.

@@ -3,6 +3,7 @@
 use crate::node::{Config, Node, hold, take};
 use crate::own_registry::is_of;
 use crate::own_runs::whole;
+use crate::permission::Open;
 use crate::record::Record;
 use eyot_engine::GraphError;
 use eyot_model::{DiskState, Outcome, Position, RunId, Timestamp, Value};
@@ -55,13 +56,18 @@ impl Node {
             ..Recovery::default()
         };
         let mut unreported = Unreported::new();
+        let mut open = Open::default();
         for (position, record) in recovered.records {
+            if let Record::Own { run, event, .. } = &record {
+                open.replay(*run, position, event);
+            }
             node.replay(position, record, &mut unreported, &mut recovery);
         }
         node.report_again(unreported);
         recovery.runs = node.runs.len();
         let runs: Vec<RunId> = node.runs.keys().copied().collect();
         for run in runs {
+            node.recover_starts(run, &open, now);
             if let Some(held) = node.runs.get_mut(&run) {
                 held.run.hold(node.yields.held_tasks(run, held));
                 // How long the machine was off is not known: the cloud may have given them to others.

@@ -83,7 +83,8 @@ impl Node {
         };
         self.yields.0.insert((run, fragment), yielding);
         held.run.hold(tasks.iter().copied());
-        held.run.yield_running(tasks);
+        held.run.yield_running(tasks.iter().copied());
+        self.call_back(|id| id.run == run && tasks.contains(&id.path.task), now);
         self.advance(run, now);
         self.press_on();
     }
@@ -111,6 +112,7 @@ impl Node {
                 held.run.hold(tasks.iter().copied());
                 held.run.yield_running(tasks);
             }
+            self.call_back(|id| id.run == run, now);
             self.advance(run, now);
         }
     }

@@ -10,11 +10,11 @@ use eyot_wire::{Assignment, FragmentStanding, SavedBody, SavedState, ToAgent, To
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const RUN: RunId = RunId(1);
-const ALL: FragmentId = FragmentId(0);
-const NOW: Timestamp = Timestamp(1_000_000);
+pub(crate) const RUN: RunId = RunId(1);
+pub(crate) const ALL: FragmentId = FragmentId(0);
+pub(crate) const NOW: Timestamp = Timestamp(1_000_000);
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         capacity: Capacity {
             cpu_millis: 8_000,
@@ -33,7 +33,7 @@ fn blob() -> BlobRef {
     }
 }
 
-fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved: Vec<SavedState>) -> Box<Assignment> {
+pub(crate) fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved: Vec<SavedState>) -> Box<Assignment> {
     let task = |ix: u32| Task {
         name: format!("t{ix}"),
         uses: ComponentRef {
@@ -90,24 +90,24 @@ fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved: Vec<SavedS
 }
 
 /// A node over a journal that is always synced.
-struct Device {
-    node: Node,
-    journal: Vec<(Position, Record)>,
-    started: Vec<AttemptId>,
-    stopped: Vec<AttemptId>,
-    uploads: Vec<Digest>,
-    sent: Vec<ToCloud>,
+pub(crate) struct Device {
+    pub(crate) node: Node,
+    pub(crate) journal: Vec<(Position, Record)>,
+    pub(crate) started: Vec<AttemptId>,
+    pub(crate) stopped: Vec<AttemptId>,
+    pub(crate) uploads: Vec<Digest>,
+    pub(crate) sent: Vec<ToCloud>,
 }
 
 impl Device {
-    fn new(idempotent: bool) -> Self {
+    pub(crate) fn new(idempotent: bool) -> Self {
         let mut device = Self::over(Node::new(config(), 1), Vec::new());
         device.link(vec![]);
         device.hear(ToAgent::Assign(assignment(1, idempotent, vec![], vec![])));
         device
     }
 
-    fn over(node: Node, journal: Vec<(Position, Record)>) -> Self {
+    pub(crate) fn over(node: Node, journal: Vec<(Position, Record)>) -> Self {
         Self {
             node,
             journal,
@@ -118,7 +118,7 @@ impl Device {
         }
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         loop {
             let mut appended = None;
             while let Some(command) = self.node.poll_command() {
@@ -141,33 +141,33 @@ impl Device {
         }
     }
 
-    fn link(&mut self, standings: Vec<FragmentStanding>) {
+    pub(crate) fn link(&mut self, standings: Vec<FragmentStanding>) {
         self.node.link_up(NOW);
         self.hear(ToAgent::Reconciled(standings));
     }
 
-    fn hear(&mut self, message: ToAgent) {
+    pub(crate) fn hear(&mut self, message: ToAgent) {
         self.node.handle_message(message, NOW);
         self.drain();
     }
 
-    fn end(&mut self, id: AttemptId, outcome: Outcome) {
+    pub(crate) fn end(&mut self, id: AttemptId, outcome: Outcome) {
         self.node.attempt_ended(&id, outcome, Usage::default(), NOW);
         self.drain();
     }
 
-    fn save(&mut self, id: &AttemptId, bytes: &[u8]) -> bool {
+    pub(crate) fn save(&mut self, id: &AttemptId, bytes: &[u8]) -> bool {
         let body = SavedBody::Inline(bytes.to_vec());
         let saved = self.node.save(id, Digest::of(b"x"), Digest::of(b"i"), body).is_some();
         self.drain();
         saved
     }
 
-    fn loads(&self, id: &AttemptId) -> Vec<SavedBody> {
+    pub(crate) fn loads(&self, id: &AttemptId) -> Vec<SavedBody> {
         self.node.saved_for(RUN, id.path, Digest::of(b"x"), Digest::of(b"i"))
     }
 
-    fn yields(&mut self) {
+    pub(crate) fn yields(&mut self) {
         self.hear(ToAgent::Yield {
             run: RUN,
             fragment: ALL,
@@ -175,15 +175,15 @@ impl Device {
         });
     }
 
-    fn yielded(&self) -> bool {
+    pub(crate) fn yielded(&self) -> bool {
         self.sent.iter().any(|message| matches!(message, ToCloud::Yielded { .. }))
     }
 
-    fn state(&self, task: u32) -> State {
+    pub(crate) fn state(&self, task: u32) -> State {
         self.node.run(RUN).expect("it is held").tasks()[task as usize].own.state
     }
 
-    fn crash(self) -> Self {
+    pub(crate) fn crash(self) -> Self {
         let last = self.journal.last().map(|(position, _)| *position).unwrap_or_default();
         let records = self.journal.clone();
         let (node, recovery) = Node::recover(

@@ -1,7 +1,8 @@
 //! Stopping on purpose what could go on: a pause, a move to another agent, the end of the agent's process.
 
 use crate::run::{Command, Run};
-use eyot_model::{Path, State, TaskIx, Timestamp};
+use crate::{Applied, Rejected};
+use eyot_model::{Event, Outcome, Path, State, TaskIx, Timestamp, Usage};
 
 impl Run {
     /// From now on nothing of `tasks` is handed out. What runs goes on; [`Run::yield_running`] stops it.
@@ -40,6 +41,32 @@ impl Run {
                     self.commands.push_back(Command::Stop { path, attempt });
                 }
             }
+        }
+    }
+
+    /// An attempt that was admitted did not begin: it gives its place back. In a run that is being cancelled it is cancelled.
+    ///
+    /// # Errors
+    /// When the instance does not exist.
+    pub fn give_back(&mut self, path: Path, attempt: u32, now: Timestamp) -> Result<Applied, Rejected> {
+        let instance = self.instance_mut(path)?;
+        if instance.attempts == attempt && instance.state == State::Running {
+            instance.yielding = true;
+        }
+        self.attempt_ended(path, attempt, Outcome::Cancelled, Usage::default(), now)
+    }
+
+    /// As [`Run::give_back`], after a restart and before [`Run::resume`]: nothing else is decided.
+    pub fn write_off(&mut self, path: Path, attempt: u32, now: Timestamp) {
+        let Ok(instance) = self.instance(path) else { return };
+        let yielded = Event::Yielded {
+            path,
+            attempt,
+            epoch: instance.epoch,
+            at: now,
+        };
+        if let Ok(Applied::New) = self.apply(&yielded) {
+            self.append(yielded);
         }
     }
 
