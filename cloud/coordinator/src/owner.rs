@@ -6,7 +6,7 @@
 use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
 use crate::entry::FragmentEntry;
-use eyot_model::{AgentId, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
 use eyot_wire::ToAgent;
 
 impl Coordinator {
@@ -19,6 +19,7 @@ impl Coordinator {
         let over = self.superseded(run, fragment);
         self.store_owner(run, fragment, agent, why, now);
         self.commands.extend(over);
+        self.end_earlier_epochs(run, fragment, agent);
         let again_too = former.map(|former| self.restart_siblings(run, fragment, former, now));
         if let Some(owned) = self.fragment_mut(run, fragment) {
             owned.contradicted = contradicted;
@@ -26,6 +27,22 @@ impl Coordinator {
         self.send_assignment(run, fragment);
         for sibling in again_too.into_iter().flatten() {
             self.send_assignment(run, sibling);
+        }
+    }
+
+    /// The agent may have had the fragment before, and be back without having heard that this is over: it begins from the
+    /// facts, and must not take what it had done then along.
+    fn end_earlier_epochs(&mut self, run: RunId, fragment: FragmentId, agent: AgentId) {
+        let Some(owned) = self.fragment_mut(run, fragment) else { return };
+        let earlier: Vec<Epoch> = owned
+            .former
+            .iter()
+            .filter(|(_, had)| **had == agent)
+            .map(|(epoch, _)| *epoch)
+            .collect();
+        for epoch in earlier {
+            let message = Box::new(ToAgent::Superseded { run, fragment, epoch });
+            self.commands.push_back(Command::Send { agent, message });
         }
     }
 
@@ -87,7 +104,7 @@ impl Coordinator {
     }
 
     /// Ends the epochs of whatever else the agent holds of the run. Those that are to be assigned to it anew are returned.
-    fn restart_siblings(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, now: Timestamp) -> Vec<FragmentId> {
+    pub(crate) fn restart_siblings(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, now: Timestamp) -> Vec<FragmentId> {
         let Some(entry) = self.runs.get(&run) else { return Vec::new() };
         let siblings: Vec<(FragmentId, bool)> = entry
             .fragments

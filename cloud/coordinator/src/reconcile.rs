@@ -96,10 +96,15 @@ impl Coordinator {
 
     /// The late agent gets back the whole of what was taken from it: nothing of it was committed meanwhile.
     fn give_back(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, held: Epoch, now: Timestamp) {
+        let replacement = self.owner_of(run, fragment);
         let over = self.superseded(run, fragment);
         let why = format!("agent {agent} is back before its replacement committed anything");
         self.assign_quietly(run, fragment, agent, why, now);
         self.commands.extend(over);
+        let again_too = replacement.map(|replacement| self.restart_siblings(run, fragment, replacement, now));
+        for sibling in again_too.into_iter().flatten() {
+            self.send_assignment(run, sibling);
+        }
         if let Some(owned) = self.fragment_mut(run, fragment) {
             owned.renewed_from = Some((agent, held));
         }

@@ -352,6 +352,53 @@ fn a_late_agent_gets_its_fragment_back_only_while_nothing_of_it_was_committed() 
 }
 
 #[test]
+fn who_had_a_fragment_before_is_told_that_it_is_over_before_it_gets_it_again() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.lose(A, 0);
+    cloud.time(300);
+    cloud.found(B, 300);
+    // A is back, and is asked to take it before its inventory is here.
+    cloud.coordinator.link_changed(A, LinkState::Connected, at(400));
+    cloud.lose(B, 400);
+    cloud.time(700);
+    cloud.found(A, 700);
+    let told = |wanted: &dyn Fn(&ToAgent) -> bool| cloud.sent.iter().rposition(|(to, message)| *to == A && wanted(message));
+    let (over, again) = (told(&superseded(1)), told(&assigned(3)));
+    assert!(over.is_some() && over < again, "{over:?}, {again:?}");
+}
+
+#[test]
+fn what_the_replacement_holds_besides_begins_again_when_a_late_agent_gets_its_fragment_back() {
+    let second = FragmentId(1);
+    let mut cloud = Cloud::new(reassign(true));
+    cloud.coordinator = Coordinator::new();
+    for agent in [A, B] {
+        cloud.coordinator.link_changed(agent, LinkState::Connected, at(0));
+    }
+    cloud.coordinator.submit(submission(reassign(true)), at(0)).unwrap();
+    let fragment = |id, agent, task| Fragment {
+        id,
+        agent,
+        tasks: vec![TaskIx(task)],
+        start: Millis(0),
+        finish: Millis(0),
+        transfers: Vec::new(),
+    };
+    let plan = Plan {
+        fragments: vec![fragment(FIRST, A, 0), fragment(second, B, 1)],
+        ..Plan::default()
+    };
+    cloud.coordinator.planned(RUN, plan, at(0));
+    cloud.lose(A, 0);
+    cloud.time(300);
+    cloud.found(B, 300);
+    assert!(matches!(cloud.returns(A, 1, 5), FragmentStanding::Keep { epoch: Epoch(3), .. }));
+    let over = |message: &ToAgent| matches!(message, ToAgent::Superseded { fragment, epoch: Epoch(1), .. } if *fragment == second);
+    let again = |message: &ToAgent| matches!(message, ToAgent::Assign(a) if a.fragment == second && a.epoch == Epoch(2));
+    assert!(cloud.was_sent(B, over) && cloud.was_sent(B, again));
+}
+
+#[test]
 fn where_nobody_can_take_it_the_run_says_so_and_asks_again_when_the_fleet_changes() {
     let mut cloud = Cloud::new(reassign(false));
     cloud.lose(A, 0);

@@ -161,7 +161,11 @@ impl Cloud {
                 let missing = needed.into_iter().filter(|digest| !self.blobs.contains(digest)).collect();
                 self.coordinator.yielded(agent, run, fragment, epoch, &missing, now);
             }
-            ToCloud::OwnRun(told) => self.coordinator.own_run(agent, *told, true, None, now),
+            ToCloud::OwnRun(told) => {
+                let ended = self.store.foreign.get(&told.run).filter(|foreign| foreign.outcome.is_some());
+                let ended = ended.map(|foreign| foreign.events.len() as u64);
+                self.coordinator.own_run(agent, *told, true, ended, now);
+            }
             ToCloud::Deployed(_) | ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
         }
     }
@@ -289,6 +293,11 @@ impl Cloud {
         self.up = true;
         for (agent, through) in &self.store.heard {
             self.coordinator.restore_heard(*agent, *through);
+        }
+        for stored in self.store.open_foreign() {
+            if let Err(error) = self.coordinator.restore_foreign(stored) {
+                panic!("a stored run of an agent's own cannot be read: {error}");
+            }
         }
         for stored in self.store.open_runs() {
             if let Err(error) = self.coordinator.restore(stored, now) {

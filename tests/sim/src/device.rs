@@ -56,7 +56,7 @@ pub struct Process {
 pub struct Device {
     pub id: AgentId,
     pub disk: SimDisk,
-    source: MemorySource,
+    pub(crate) source: MemorySource,
     pub blobs: Blobs,
     pub process: Option<Process>,
     /// Counts restarts, so that what an earlier life began does not end in a later one.
@@ -69,7 +69,11 @@ pub struct Device {
     /// Attempts that began.
     pub started: u64,
     index: usize,
-    seed: u64,
+    pub(crate) seed: u64,
+    /// Of its starts: the one that the control plane is known to have taken, and those presented since.
+    pub(crate) numbers: Vec<u64>,
+    /// How often the control plane took it for another machine's copy.
+    pub turned_away: u64,
     /// Its disk was damaged or replaced since it was last up.
     pub tampered: bool,
     /// What the last start found.
@@ -133,6 +137,8 @@ impl Device {
             started: 0,
             index,
             seed,
+            numbers: Vec::new(),
+            turned_away: 0,
             tampered: false,
             found: None,
             forgotten: BTreeSet::new(),

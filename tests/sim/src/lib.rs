@@ -11,6 +11,7 @@ pub mod blobs;
 pub mod campaign;
 pub mod check;
 pub mod cloud;
+pub mod copies;
 pub mod device;
 pub mod disk;
 pub mod happening;

@@ -170,12 +170,19 @@ impl Scenario {
     }
 }
 
-/// What happens while an agent is out of contact. Work that may not be done twice is not given away.
+/// What happens while an agent is out of contact. Work that must not be done twice pauses before it is given away, as the
+/// language asks for.
 fn policy(r: &mut Random, idempotent: bool) -> OnDisconnect {
-    let reassign_after = (idempotent && r.chance(50)).then(|| Millis(r.between(50, 1_200)));
+    let pause = r.chance(40).then(|| r.between(50, 500));
+    let given_away = (idempotent || pause.is_some()) && r.chance(50);
+    let reassign_after = given_away.then(|| match pause {
+        Some(pause) => Millis(pause + 100 + r.below(500)),
+        None => Millis(r.between(50, 1_200)),
+    });
     OnDisconnect {
+        pause_after: pause.map(Millis),
         reassign_after,
-        ..OnDisconnect::default()
+        accept_late: given_away && r.chance(30),
     }
 }
 

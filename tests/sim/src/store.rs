@@ -44,11 +44,24 @@ impl Row {
     }
 }
 
+/// A run that an agent coordinates, as it was told.
+#[derive(Debug)]
+pub struct Foreign {
+    pub agent: AgentId,
+    pub submission: eyot_wire::Submission,
+    pub events: Vec<Event>,
+    pub outcome: Option<RunOutcome>,
+}
+
 /// What is committed.
 #[derive(Debug, Default)]
 pub struct Store {
     pub runs: BTreeMap<RunId, Row>,
     pub heard: BTreeMap<AgentId, Position>,
+    /// The number of the start that was taken last.
+    pub incarnations: BTreeMap<AgentId, u64>,
+    /// Runs that agents coordinate.
+    pub foreign: BTreeMap<RunId, Foreign>,
     pub commits: u64,
 }
 
@@ -73,6 +86,10 @@ impl Store {
             let Write::Change(Change::Event { run, seq, event, agent }) = write else {
                 continue;
             };
+            let new = |w: &Write| matches!(w, Write::Change(Change::Foreign { submission, .. }) if submission.run == *run);
+            if self.foreign.contains_key(run) || writes.iter().any(new) {
+                continue;
+            }
             let row = self.runs.get(run);
             if row.is_none() && !fresh(run) {
                 return Err(format!("an event of run {run}, which is not stored"));
@@ -114,7 +131,11 @@ impl Store {
             Write::Change(change) => change,
         };
         match change {
-            Change::Event { run, event, .. } => self.row(run)?.events.push(event),
+            Change::Event { run, seq, event, .. } => match self.foreign.get_mut(&run) {
+                Some(foreign) if foreign.events.len() as u64 + 1 == seq => foreign.events.push(event),
+                Some(_) => return Err(format!("event {seq} of an agent's own run {run} is out of turn")),
+                None => self.row(run)?.events.push(event),
+            },
             Change::Planned { run, plan } => self.row(run)?.plan = Some(plan),
             Change::Assigned {
                 run,
@@ -129,11 +150,26 @@ impl Store {
                 let tasks = row.fragments.get(&fragment).map(|owned| owned.tasks.clone()).unwrap_or_default();
                 row.give(fragment, None, epoch, tasks)?;
             }
-            Change::Late { .. } | Change::Waiting { .. } | Change::Foreign { .. } | Change::Cancelling { .. } => {}
+            Change::Foreign { agent, submission } => {
+                let run = submission.run;
+                let foreign = Foreign {
+                    agent,
+                    submission,
+                    events: Vec::new(),
+                    outcome: None,
+                };
+                if self.foreign.insert(run, foreign).is_some() {
+                    return Err(format!("an agent's own run {run} is stored a second time"));
+                }
+            }
+            Change::Late { .. } | Change::Waiting { .. } | Change::Cancelling { .. } => {}
             Change::Saved { run, state } => drop(self.row(run)?.saved.insert(state.path, *state)),
             Change::Unsaved { run, path } => drop(self.row(run)?.saved.remove(&path)),
             Change::Heard { agent, through } => drop(self.heard.insert(agent, through)),
-            Change::Ended { run, outcome } => self.row(run)?.outcome = Some(outcome),
+            Change::Ended { run, outcome } => match self.foreign.get_mut(&run) {
+                Some(foreign) => foreign.outcome = Some(outcome),
+                None => self.row(run)?.outcome = Some(outcome),
+            },
         }
         Ok(())
     }
@@ -142,6 +178,31 @@ impl Store {
         self.runs
             .get_mut(&run)
             .ok_or_else(|| format!("a change of run {run}, which is not stored"))
+    }
+
+    /// How many events of a run are stored, whoever coordinates it.
+    #[must_use]
+    pub fn events_of(&self, run: RunId) -> u64 {
+        let own = self.runs.get(&run).map(|row| row.events.len());
+        own.or_else(|| self.foreign.get(&run).map(|f| f.events.len())).unwrap_or(0) as u64
+    }
+
+    /// How a run ended, whoever coordinates it.
+    #[must_use]
+    pub fn outcome_of(&self, run: RunId) -> Option<&RunOutcome> {
+        let own = self.runs.get(&run).and_then(|row| row.outcome.as_ref());
+        own.or_else(|| self.foreign.get(&run)?.outcome.as_ref())
+    }
+
+    /// The unfinished runs that agents coordinate.
+    pub fn open_foreign(&self) -> impl Iterator<Item = eyot_coordinator::StoredForeign> {
+        let open = self.foreign.values().filter(|foreign| foreign.outcome.is_none());
+        open.map(|foreign| eyot_coordinator::StoredForeign {
+            agent: foreign.agent,
+            submission: foreign.submission.clone(),
+            events: foreign.events.clone(),
+            cancelling: false,
+        })
     }
 
     /// The unfinished runs, as a coordinator takes them up.

@@ -31,6 +31,10 @@ impl World {
                 self.at(self.elapsed(), Happening::Drain { machine, on: true });
                 self.at(self.elapsed() + lasts, Happening::Drain { machine, on: false });
             }
+            Trouble::Lose { machine } => {
+                self.devices[machine].lost = true;
+                self.stop(machine, true, 0);
+            }
             Trouble::Cancel { run } => self.at(self.elapsed(), Happening::Cancel { run: RunId(run) }),
         }
     }
@@ -55,6 +59,9 @@ impl World {
         let cut_off = self.cut_off_until.get(&machine).is_some_and(|until| self.elapsed() < *until);
         if cut_off || !self.cloud.up || self.devices[machine].frozen {
             return self.after(10_000, 200_000, Happening::Connect { machine });
+        }
+        if !self.is_no_copy(machine) {
+            return;
         }
         self.next_link += 1;
         let link = self.next_link;

@@ -67,14 +67,14 @@ impl World {
             }
         }
         for (run, seq) in &self.outside.streamed {
-            let stored = store.runs.get(run).map_or(0, |row| row.events.len() as u64);
+            let stored = store.events_of(*run);
             if stored < *seq {
                 let why = format!("event {seq} of run {run} was on its stream, and {stored} are stored");
                 return self.outside.breaks(why);
             }
         }
         for (run, outcome) in &self.outside.finished {
-            let stored = store.runs.get(run).and_then(|row| row.outcome.as_ref());
+            let stored = store.outcome_of(*run);
             if stored != Some(outcome) {
                 let why = format!("run {run} was told to be {}, and the store says {stored:?}", outcome.state);
                 return self.outside.breaks(why);

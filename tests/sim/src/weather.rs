@@ -54,6 +54,10 @@ pub enum Trouble {
         machine: usize,
         lasts: u64,
     },
+    /// The machine never comes back; an operator takes everything away from it.
+    Lose {
+        machine: usize,
+    },
     /// An operator stops a run (counted from 1).
     Cancel {
         run: u128,
@@ -71,7 +75,7 @@ pub fn random(r: &mut Random, machines: u64, runs: u64, end: u64) -> Weather {
         let at = r.below(end);
         let machine = usize::try_from(r.below(machines)).unwrap_or(0);
         let lasts = r.between(1_000, 900_000);
-        match r.below(22) {
+        match r.below(25) {
             0..=4 => weather.push((
                 at,
                 Trouble::Cut {
@@ -112,6 +116,7 @@ pub fn random(r: &mut Random, machines: u64, runs: u64, end: u64) -> Weather {
                     count: u32::try_from(r.between(1, 2)).unwrap_or(1),
                 },
             )),
+            22 | 23 => weather.push((at, Trouble::Drain { machine, lasts })),
             18 | 19 if r.chance(30) => weather.push((
                 at,
                 Trouble::Cancel {

@@ -54,12 +54,20 @@ impl Setup {
         let mut r = Random::new(seed);
         let machines = r.between(1, 4);
         let runs = r.between(1, 3);
-        let scenarios = (0..runs).map(|n| (r.below(300_000), Scenario::random(hash(&[seed, 77, n]))));
+        let scenarios: Vec<_> = (0..runs)
+            .map(|n| (r.below(300_000), Scenario::random(hash(&[seed, 77, n]))))
+            .collect();
+        let mut weather = weather::random(&mut r, machines, runs, PEACE / 3);
+        // Who takes work away from a machine that is gone, without a policy, answers for what must not be done twice.
+        let repeatable = scenarios.iter().all(|(_, s)| s.workflow.tasks.iter().all(|t| t.idempotent));
+        if machines > 1 && repeatable && r.chance(15) {
+            weather.push((r.between(100_000, PEACE / 3), Trouble::Lose { machine: 0 }));
+        }
         Self {
             seed,
             machines: usize::try_from(machines).unwrap_or(1),
-            runs: scenarios.collect(),
-            weather: weather::random(&mut r, machines, runs, PEACE / 3),
+            runs: scenarios,
+            weather,
             mutant: None,
             peace: PEACE,
         }
@@ -445,6 +453,9 @@ impl World {
 
     fn operator(&mut self) {
         if self.cloud.up {
+            for lost in self.devices.iter().filter(|d| d.lost) {
+                self.cloud.coordinator.expel(lost.id, "an operator removed it", self.now);
+            }
             self.cloud.resolve(&self.outside);
             self.cloud_turn();
         }
@@ -456,15 +467,15 @@ impl World {
     }
 
     fn thaw(&mut self, machine: usize, life: u64) {
+        // What an earlier life put off went with it.
         if self.devices[machine].life != life {
-            self.deferred.remove(&machine);
             return;
         }
         self.devices[machine].frozen = false;
+        self.at(self.elapsed(), Happening::Tick);
         for happening in self.deferred.remove(&machine).unwrap_or_default() {
             self.at(self.elapsed(), happening);
         }
-        self.at(self.elapsed(), Happening::Tick);
     }
 
     fn tick(&mut self) {

@@ -15,7 +15,7 @@ const SECTOR: u64 = 512;
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
@@ -28,7 +28,7 @@ struct State {
     faults: Faults,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
@@ -38,7 +38,7 @@ struct Inode {
     length_changed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Faults {
     failed_syncs: u32,
     failed_writes: u32,
@@ -50,6 +50,12 @@ impl SimDisk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Another disk that holds the same now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().clone())))
     }
 
     /// Cuts the power: what was not synced is kept or lost sector by sector, as `seed` says, and so are names

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 type Key = (String, Vec<u8>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     pairs: BTreeMap<Key, Vec<u8>>,
     folded: Option<Position>,
@@ -132,6 +132,12 @@ impl MemorySource {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The source of another store that holds the same now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(MemoryStore(Arc::new(Mutex::new(self.0.0.lock().clone()))))
     }
 
     /// Cuts the power: what was not flushed is lost.

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod attempts;
+mod changes;
+mod copies;
 mod disk;
 mod leases;
 mod links;
+mod triggers;
