@@ -6,7 +6,7 @@
 use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
 use crate::entry::FragmentEntry;
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
+use eyot_model::{AgentId, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
 use eyot_wire::ToAgent;
 
 impl Coordinator {
@@ -30,19 +30,20 @@ impl Coordinator {
         }
     }
 
-    /// The agent may have had the fragment before, and be back without having heard that this is over: it begins from the
-    /// facts, and must not take what it had done then along.
+    /// The agent may have had this fragment or others of the run before, and be back without having heard that this is over:
+    /// it begins from the facts, and must not take what it had done then along.
     fn end_earlier_epochs(&mut self, run: RunId, fragment: FragmentId, agent: AgentId) {
-        let Some(owned) = self.fragment_mut(run, fragment) else { return };
-        let earlier: Vec<Epoch> = owned
-            .former
+        let Some(entry) = self.runs.get(&run) else { return };
+        let lost = entry
+            .fragments
             .iter()
-            .filter(|(_, had)| **had == agent)
-            .map(|(epoch, _)| *epoch)
-            .collect();
-        for epoch in earlier {
-            let message = Box::new(ToAgent::Superseded { run, fragment, epoch });
-            self.commands.push_back(Command::Send { agent, message });
+            .filter(|(f, owned)| **f == fragment || owned.agent != Some(agent));
+        for (fragment, owned) in lost {
+            for (epoch, _) in owned.former.iter().filter(|(_, had)| **had == agent) {
+                let (fragment, epoch) = (*fragment, *epoch);
+                let message = Box::new(ToAgent::Superseded { run, fragment, epoch });
+                self.commands.push_back(Command::Send { agent, message });
+            }
         }
     }
 

@@ -14,6 +14,7 @@ const RUN: RunId = RunId(1);
 const A: AgentId = AgentId(10);
 const B: AgentId = AgentId(11);
 const FIRST: FragmentId = FragmentId(0);
+const SECOND: FragmentId = FragmentId(1);
 const GRACE: Millis = Millis(300_000);
 
 fn at(seconds: u64) -> Timestamp {
@@ -106,6 +107,29 @@ impl Cloud {
         cloud.coordinator.planned(RUN, plan, at(0));
         cloud.drain();
         cloud
+    }
+
+    /// The run anew, with a task in each of two fragments: A's and B's.
+    fn two_fragments(&mut self, on_disconnect: OnDisconnect) {
+        self.coordinator = Coordinator::new();
+        for agent in [A, B] {
+            self.coordinator.link_changed(agent, LinkState::Connected, at(0));
+        }
+        self.coordinator.submit(submission(on_disconnect), at(0)).unwrap();
+        let fragment = |id, agent, task| Fragment {
+            id,
+            agent,
+            tasks: vec![TaskIx(task)],
+            start: Millis(0),
+            finish: Millis(0),
+            transfers: Vec::new(),
+        };
+        let plan = Plan {
+            fragments: vec![fragment(FIRST, A, 0), fragment(SECOND, B, 1)],
+            ..Plan::default()
+        };
+        self.coordinator.planned(RUN, plan, at(0));
+        self.drain();
     }
 
     fn drain(&mut self) {
@@ -368,33 +392,42 @@ fn who_had_a_fragment_before_is_told_that_it_is_over_before_it_gets_it_again() {
 }
 
 #[test]
+fn who_had_one_fragment_is_told_that_it_is_over_before_it_gets_another_one() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.two_fragments(reassign(false));
+    cloud.lose(A, 0);
+    cloud.time(300);
+    cloud.found(B, 300);
+    cloud.coordinator.link_changed(A, LinkState::Connected, at(400));
+    cloud.lose(B, 400);
+    cloud.time(700);
+    cloud.coordinator.replanned(RUN, SECOND, Ok(A), at(700));
+    cloud.drain();
+    let told = |wanted: &dyn Fn(&ToAgent) -> bool| cloud.sent.iter().rposition(|(to, message)| *to == A && wanted(message));
+    let over = told(&|message| {
+        matches!(
+            message,
+            ToAgent::Superseded {
+                fragment: FIRST,
+                epoch: Epoch(1),
+                ..
+            }
+        )
+    });
+    let given = told(&|message| matches!(message, ToAgent::Assign(a) if a.fragment == SECOND));
+    assert!(over.is_some() && over < given, "{over:?}, {given:?}");
+}
+
+#[test]
 fn what_the_replacement_holds_besides_begins_again_when_a_late_agent_gets_its_fragment_back() {
-    let second = FragmentId(1);
     let mut cloud = Cloud::new(reassign(true));
-    cloud.coordinator = Coordinator::new();
-    for agent in [A, B] {
-        cloud.coordinator.link_changed(agent, LinkState::Connected, at(0));
-    }
-    cloud.coordinator.submit(submission(reassign(true)), at(0)).unwrap();
-    let fragment = |id, agent, task| Fragment {
-        id,
-        agent,
-        tasks: vec![TaskIx(task)],
-        start: Millis(0),
-        finish: Millis(0),
-        transfers: Vec::new(),
-    };
-    let plan = Plan {
-        fragments: vec![fragment(FIRST, A, 0), fragment(second, B, 1)],
-        ..Plan::default()
-    };
-    cloud.coordinator.planned(RUN, plan, at(0));
+    cloud.two_fragments(reassign(true));
     cloud.lose(A, 0);
     cloud.time(300);
     cloud.found(B, 300);
     assert!(matches!(cloud.returns(A, 1, 5), FragmentStanding::Keep { epoch: Epoch(3), .. }));
-    let over = |message: &ToAgent| matches!(message, ToAgent::Superseded { fragment, epoch: Epoch(1), .. } if *fragment == second);
-    let again = |message: &ToAgent| matches!(message, ToAgent::Assign(a) if a.fragment == second && a.epoch == Epoch(2));
+    let over = |message: &ToAgent| matches!(message, ToAgent::Superseded { fragment, epoch: Epoch(1), .. } if *fragment == SECOND);
+    let again = |message: &ToAgent| matches!(message, ToAgent::Assign(a) if a.fragment == SECOND && a.epoch == Epoch(2));
     assert!(cloud.was_sent(B, over) && cloud.was_sent(B, again));
 }
 

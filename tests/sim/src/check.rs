@@ -96,6 +96,10 @@ fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &O
                     forced.insert(path.of_generation(0), State::Failed);
                 }
             }
+            // What only a lost device held, and must not be made again, fails what needs it.
+            Event::Failed { path, failure, .. } if failure.kind == FailureKind::StateLost && may_lose(scenario) => {
+                forced.insert(path.of_generation(0), State::Failed);
+            }
             Event::Resolved {
                 path,
                 resolution: Resolution::Failed,
@@ -167,6 +171,11 @@ fn open_tasks(cloud: &Cloud, run: RunId, row: &Row) -> String {
         })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn may_lose(scenario: &Scenario) -> bool {
+    let mut tasks = scenario.workflow.tasks.iter().zip(&scenario.habits);
+    tasks.any(|(task, habit)| !task.idempotent && habit.blob)
 }
 
 fn name(scenario: &Scenario, task: TaskIx) -> &str {
