@@ -1,5 +1,6 @@
 //! Going on after a restart, or after taking tasks over.
 
+use crate::rule::{Verdict, verdict};
 use crate::run::{Run, Timer};
 use eyot_model::{Event, Failure, FailureKind, Outcome, Path, State, TaskIx, Timestamp, Usage};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ impl Run {
     pub fn begin(&mut self, tasks: impl IntoIterator<Item = TaskIx>, now: Timestamp) {
         for task in tasks {
             if self.owner_epoch(task).is_some() {
+                self.find_stale(task);
                 self.resume_items(task, now);
                 self.resume_instance(self.path(task), now);
                 if self.tasks[task.index()].stale {
@@ -48,6 +50,17 @@ impl Run {
             }
         }
         self.decide_all(now);
+    }
+
+    /// What it had begun counts for nothing if a task that it needs has been begun anew since. Where that was known here
+    /// before its own past was, [`Run::replay`] could not tell.
+    fn find_stale(&mut self, task: TaskIx) {
+        let rule = self.graph.workflow.task(task).trigger_rule;
+        let entry = &mut self.tasks[task.index()];
+        let begun = entry.own.state != State::Pending && !entry.own.state.is_terminal();
+        if begun && verdict(rule, &entry.upstream) == Verdict::Wait {
+            entry.stale = true;
+        }
     }
 
     fn resume_items(&mut self, task: TaskIx, now: Timestamp) {

@@ -43,6 +43,27 @@ fn a_dependent_that_has_ended_stays_and_one_that_began_keeps_its_attempts() {
     assert_eq!(house.ended(), Some(RunState::Succeeded));
 }
 
+/// A task that is taken over comes with its past, after what is known here already of those that it needs.
+#[test]
+fn what_began_before_waits_for_what_is_made_again_in_whatever_order_it_is_told() {
+    let mut house = House::new(vec![task("a", &[]), task("b", &[0])]);
+    house.succeed("a");
+    let (b, _) = house.begin().expect("b is ready");
+    rewind(&mut house, 0);
+    let began = |event: &Event| matches!(event, Event::Started { path, .. } if *path == b);
+    let at = house.journal.iter().position(began).expect("b has begun");
+    let event = house.journal.remove(at);
+    house.journal.push(event);
+    house.crash();
+    house.pass(100);
+    let (a, attempt) = house.begin().expect("a is ready");
+    assert_eq!((a, house.begin()), (house.run.path(TaskIx(0)), None), "and nothing else");
+    house.end(a, attempt, good(a));
+    let (again, attempt) = house.begin().expect("b is ready");
+    house.end(again, attempt, good(again));
+    assert_eq!((again, house.ended()), (b, Some(RunState::Succeeded)));
+}
+
 #[test]
 fn items_that_have_ended_stay_and_the_rest_waits() {
     let mut house = House::new(vec![task("a", &[]), each("b", &[0], "tasks.a.outputs.list")]);
