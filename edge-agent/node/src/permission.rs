@@ -29,9 +29,11 @@ impl Permission {
         self.0.remove(id).is_some()
     }
 
-    fn granted(&mut self, committed: Position) -> Vec<Box<Start>> {
+    /// The starts that are committed now; each is to be carried out after the record at `after` is durable.
+    fn granted(&mut self, committed: Position, after: Position) -> Vec<Command> {
         let granted = self.0.extract_if(.., |_, (written, _)| reached(*written, committed));
-        granted.map(|(_, (_, start))| start).collect()
+        let after = Some(after);
+        granted.map(|(_, (_, start))| Command::Start { start, after }).collect()
     }
 }
 
@@ -73,13 +75,11 @@ impl Node {
     /// What the control plane knows of now begins, once the record at `written`, which says so, is durable: after a restart
     /// it tells that these may have begun.
     pub(crate) fn permit(&mut self, written: Position) {
-        let granted = self.permission.granted(self.committed);
+        let granted = self.permission.granted(self.committed, written);
         if !granted.is_empty() {
             self.commands.push_back(Command::Sync { urgent: true });
         }
-        let after = Some(written);
-        self.commands
-            .extend(granted.into_iter().map(|start| Command::Start { start, after }));
+        self.commands.extend(granted);
     }
 
     /// What `which` holds for and has not begun gives its place back.

@@ -117,7 +117,7 @@ impl Cloud {
                     self.blobs.extend(named(outputs.values()).iter().map(|blob| blob.digest));
                     Resolution::Succeeded(outputs.clone())
                 }
-                None if hash(&[run.0 as u64, u64::from(path.task.0)]) % 3 == 0 => Resolution::Failed,
+                None if hash(&[run.0 as u64, u64::from(path.task.0)]).is_multiple_of(3) => Resolution::Failed,
                 None => Resolution::Retry,
             };
             // An agent that is out of contact is asked again later.
