@@ -265,11 +265,10 @@ impl Flip {
 
 /// The first line of a log that complains.
 fn complaint(log: &str) -> Option<String> {
+    // What is said of links is said whenever the other side is killed; why a program did not start is always about this.
     let line = log.lines().find(|line| {
-        ["ERROR", "WARN", "eyot-agent:", "eyot-cloud:"]
-            .iter()
-            .any(|word| line.contains(word))
-            && !line.contains("link")
+        let last_word = line.starts_with("eyot-agent:") || line.starts_with("eyot-cloud:");
+        last_word || (["ERROR", "WARN"].iter().any(|word| line.contains(word)) && !line.contains("link"))
     })?;
     let from = line.find("ERROR").or_else(|| line.find("WARN")).unwrap_or_default();
     Some(line[from..].chars().take(160).collect())

@@ -109,6 +109,7 @@ impl Store {
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(failed)?;
         check(&mut connection, path).await?;
         schema::migrate(&mut connection, path).await?;
+        let again = options.clone().create_if_missing(false);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
@@ -118,7 +119,7 @@ impl Store {
             .await
             .map_err(failed)?;
         let (writer, requests) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(writer::run(connection, requests));
+        let task = tokio::spawn(writer::run(connection, again, requests));
         Ok(Self {
             readers,
             writer,
