@@ -54,12 +54,9 @@ impl Changes {
                 tokio::time::sleep(SETTLE).await;
                 let mut buffer = [0; 8 << 10];
                 // What exactly changed is looked up; an overflow means the same as a message.
-                loop {
-                    match recv(socket.get_ref(), &mut buffer, RecvFlags::DONTWAIT) {
-                        Ok(_) | Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::INTR) => {}
-                        Err(_) => break,
-                    }
-                }
+                while let Ok(_) | Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::INTR) =
+                    recv(socket.get_ref(), &mut buffer, RecvFlags::DONTWAIT)
+                {}
                 ready.clear_ready();
             }
             () = tokio::time::sleep(LOOK) => {}

@@ -114,7 +114,12 @@ pub(super) fn line(text: &str) -> Result<Option<Line>> {
     if rest.starts_with("+++") || rest.starts_with("---") || rest.ends_with("(INJECTED)") {
         return Ok(None);
     }
+    // Cut off by the end of its thread: whether it did what it was to do is not said, so it stays under way.
+    let cut_off = rest.ends_with("= ?");
     if rest.starts_with("<... ") {
+        if cut_off {
+            return Ok(None);
+        }
         let gave = gave(rest)?;
         return Ok(Some(Line::Ended { thread, gave }));
     }
@@ -126,11 +131,15 @@ pub(super) fn line(text: &str) -> Result<Option<Line>> {
     let (arguments, _) = rest.rsplit_once(") ").or_else(|| rest.rsplit_once(")=")).context("no end")?;
     // The explanation of an error has brackets of its own.
     let arguments = arguments.rsplit_once(") = -1").map_or(arguments, |(arguments, _)| arguments);
+    let call = call(name, &split(arguments.trim_end().trim_end_matches(')')))?;
+    if cut_off {
+        return Ok(call.map(|call| Line::Begun { thread, call }));
+    }
     let gave = gave(rest)?;
-    Ok(call(name, &split(arguments.trim_end().trim_end_matches(')')))?.map(|call| Line::Done { thread, call, gave }))
+    Ok(call.map(|call| Line::Done { thread, call, gave }))
 }
 
-/// What a call gave: the number after the last ` = `; a call that was cut off gave an error.
+/// What a call gave: the number after the last ` = `.
 fn gave(text: &str) -> Result<i64> {
     let (_, value) = text.rsplit_once("= ").context("no result")?;
     let end = value.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(value.len());
@@ -319,5 +328,15 @@ mod tests {
         assert_eq!(read("7 +++ killed by SIGKILL +++"), Line::Killed { thread: 7 });
         assert_eq!(line(r#"7 fsync(3<\x2f\x61>) = 0 (INJECTED)"#).unwrap(), None);
         assert_eq!(line("7 +++ exited with 0 +++").unwrap(), None);
+        let write = Call::Write {
+            path: "/a".into(),
+            offset: Some(4096),
+            bytes: b"hi".to_vec(),
+        };
+        assert_eq!(
+            read(r#"7 pwrite64(3<\x2f\x61>, "\x68\x69", 2, 4096) = ?"#),
+            Line::Begun { thread: 7, call: write }
+        );
+        assert_eq!(line("7 <... pwrite64 resumed>) = ?").unwrap(), None);
     }
 }
