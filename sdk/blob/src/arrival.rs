@@ -230,7 +230,7 @@ impl Arrival {
                 state.usage.add(size);
             }
             state.note_sound(&digest);
-            state.note_use(&digest);
+            state.note_claim(&digest);
         }
         self.store.keep_outline(&outline);
         let _ = fs::remove_file(self.store.inner.layout.partial_outline(&digest));

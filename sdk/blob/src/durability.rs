@@ -28,7 +28,7 @@ impl Store {
             let wanted: BTreeSet<_> = digests.iter().collect();
             for digest in wanted {
                 // Whoever asks is about to name it, and until then nothing does.
-                state.note_use(digest);
+                state.note_claim(digest);
                 if state.fresh.contains_key(digest) {
                     fresh.push(*digest);
                 } else if !self.inner.layout.blob(digest).exists() {

@@ -11,6 +11,18 @@ use std::time::{Duration, SystemTime};
 /// use, unless an earlier process left it behind.
 const FRESH_SPARE: Duration = Duration::from_secs(86_400);
 
+/// What may go of that which nothing names.
+pub(crate) struct Rule {
+    pub(crate) keep_bytes: u64,
+    pub(crate) free_bytes: u64,
+    /// For what is durable.
+    pub(crate) spare: Duration,
+    /// For what is not.
+    pub(crate) spare_fresh: Duration,
+    /// Whether a blob that is read is in use: not where anybody may read anything for ever.
+    pub(crate) readings_count: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Durable,
@@ -36,18 +48,18 @@ impl Store {
     /// # Errors
     /// What the disk reports.
     pub fn evict(&self, live: &BTreeSet<Digest>, keep_bytes: u64, free_bytes: u64, spare: Duration) -> Result<Swept, Error> {
-        self.remove_unnamed(live, keep_bytes, free_bytes, (spare, spare.max(FRESH_SPARE)))
+        let rule = Rule {
+            keep_bytes,
+            free_bytes,
+            spare,
+            spare_fresh: spare.max(FRESH_SPARE),
+            readings_count: true,
+        };
+        self.remove_unnamed(live, &rule)
     }
 
-    /// `spare` is for what is durable, and for what is not.
-    pub(crate) fn remove_unnamed(
-        &self,
-        live: &BTreeSet<Digest>,
-        keep_bytes: u64,
-        free_bytes: u64,
-        spare: (Duration, Duration),
-    ) -> Result<Swept, Error> {
-        let used = self.write_uses_down();
+    pub(crate) fn remove_unnamed(&self, live: &BTreeSet<Digest>, rule: &Rule) -> Result<Swept, Error> {
+        let used = self.write_uses_down(rule.readings_count);
         let mut candidates = Vec::new();
         self.for_each_durable(|digest, size, path| {
             if !live.contains(&digest) {
@@ -89,10 +101,10 @@ impl Store {
         let mut left: u64 = candidates.iter().map(|c| c.size).sum();
         let mut swept = Swept::default();
         for candidate in candidates {
-            if left <= keep_bytes && swept.bytes >= free_bytes {
+            if left <= rule.keep_bytes && swept.bytes >= rule.free_bytes {
                 break;
             }
-            if self.evict_one(&candidate, spare)? {
+            if self.evict_one(&candidate, rule)? {
                 left -= candidate.size;
                 swept.removed += 1;
                 swept.bytes += candidate.size;
@@ -103,16 +115,17 @@ impl Store {
     }
 
     /// Under the lock, so that whoever has just been told that the blob is here finds it.
-    fn evict_one(&self, candidate: &Candidate, spare: (Duration, Duration)) -> Result<bool, Error> {
+    fn evict_one(&self, candidate: &Candidate, rule: &Rule) -> Result<bool, Error> {
         let digest = &candidate.digest;
         let mut state = self.inner.state.lock();
         let fresh = state.fresh.contains_key(digest);
         let spare = if fresh && !state.left_behind.contains(digest) {
-            spare.1
+            rule.spare_fresh
         } else {
-            spare.0
+            rule.spare
         };
-        let used = state.used.get(digest).copied().unwrap_or(candidate.used);
+        let uses = if rule.readings_count { &state.used } else { &state.claimed };
+        let used = uses.get(digest).copied().unwrap_or(candidate.used);
         let young = SystemTime::now().duration_since(used).unwrap_or_default() < spare;
         // What became durable, or was put in anew, since it was listed is looked at next time.
         let moved = candidate.kind != Kind::Partial && fresh != (candidate.kind == Kind::Fresh);
@@ -137,8 +150,15 @@ impl Store {
     }
 
     /// Gives each blob that was used since the last time the time of its use, so that the order outlives this process.
-    pub(crate) fn write_uses_down(&self) -> BTreeMap<Digest, SystemTime> {
-        let used: BTreeMap<Digest, SystemTime> = self.inner.state.lock().used.clone();
+    fn write_uses_down(&self, readings_count: bool) -> BTreeMap<Digest, SystemTime> {
+        let used = {
+            let state = self.inner.state.lock();
+            if readings_count {
+                state.used.clone()
+            } else {
+                state.claimed.clone()
+            }
+        };
         for (digest, at) in &used {
             // Only an order: where it cannot be written, an older one counts after the next start.
             if let Ok(file) = File::open(self.inner.layout.blob(digest)) {
@@ -146,7 +166,14 @@ impl Store {
             }
         }
         let mut state = self.inner.state.lock();
-        state.used.retain(|digest, at| used.get(digest) != Some(at));
+        state
+            .claimed
+            .retain(|digest, at| used.get(digest).is_none_or(|written| written < at));
+        if readings_count {
+            state.used.retain(|digest, at| used.get(digest) != Some(at));
+        } else {
+            state.used.clear();
+        }
         used
     }
 

@@ -32,7 +32,10 @@ impl Store {
     /// What the disk reports.
     pub fn is_sound(&self, digest: &Digest) -> Result<bool, Error> {
         match self.open_sound(digest) {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.inner.state.lock().note_claim(digest);
+                Ok(true)
+            }
             Err(Error::Missing { .. } | Error::Corrupt { .. }) => Ok(false),
             Err(other) => Err(other),
         }
@@ -71,15 +74,23 @@ impl State {
         self.sound.insert(*digest, Instant::now());
     }
 
-    /// Somebody relies on the blob's being here.
+    /// Somebody reads the blob.
     pub(crate) fn note_use(&mut self, digest: &Digest) {
         self.used.insert(*digest, SystemTime::now());
+    }
+
+    /// Somebody put the blob in, or relies on its being here because they were told so.
+    pub(crate) fn note_claim(&mut self, digest: &Digest) {
+        let now = SystemTime::now();
+        self.used.insert(*digest, now);
+        self.claimed.insert(*digest, now);
     }
 
     /// The blob is not here any more.
     pub(crate) fn note_gone(&mut self, digest: &Digest) {
         self.sound.remove(digest);
         self.used.remove(digest);
+        self.claimed.remove(digest);
         self.left_behind.remove(digest);
     }
 }

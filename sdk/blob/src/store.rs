@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) sound: BTreeMap<Digest, Instant>,
     /// Last uses that are not written down yet.
     pub(crate) used: BTreeMap<Digest, SystemTime>,
+    /// Those of them that are more than a reading: somebody put the blob in, or was told that it is here.
+    pub(crate) claimed: BTreeMap<Digest, SystemTime>,
     /// Of `fresh`: what an earlier process put in and never made durable, so that nothing names it.
     pub(crate) left_behind: BTreeSet<Digest>,
     pub(crate) usage: Usage,
@@ -189,7 +191,7 @@ impl Store {
         let path = self.path(&state, digest);
         let here = path.exists();
         if here {
-            state.note_use(digest);
+            state.note_claim(digest);
         }
         here.then_some(path)
     }
@@ -315,7 +317,7 @@ impl Store {
             state.note_sound(&digest);
         }
         state.left_behind.remove(&digest);
-        state.note_use(&digest);
+        state.note_claim(&digest);
         drop(state);
         if !known {
             self.keep_outline(outline);

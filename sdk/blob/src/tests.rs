@@ -338,6 +338,30 @@ fn what_nothing_names_goes_by_last_use_and_within_its_bound() {
 }
 
 #[test]
+fn a_reading_keeps_a_blob_in_a_cache_and_in_no_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3_600);
+    let digests = [1, 2].map(|n| Store::open(dir.path()).unwrap().put_durable(&bytes(10, n)).unwrap().digest);
+    let store = Store::open(dir.path()).unwrap();
+    for digest in &digests {
+        age(dir.path(), digest, hour * 2);
+    }
+    store.open_sound(&digests[0]).unwrap();
+    assert!(store.put(&bytes(10, 2)).unwrap().known);
+    assert_eq!(store.evict(&BTreeSet::new(), 0, 0, hour).unwrap().removed, 0);
+    for digest in &digests {
+        age(dir.path(), digest, hour * 2);
+    }
+    store.open_sound(&digests[0]).unwrap();
+    assert!(store.put(&bytes(10, 2)).unwrap().known);
+    assert_eq!(store.sweep(&BTreeSet::new(), hour).unwrap().removed, 1);
+    assert!(
+        !store.contains(&digests[0]) && store.contains(&digests[1]),
+        "it was put in again a moment ago"
+    );
+}
+
+#[test]
 fn uses_outlive_the_process_and_what_is_not_durable_stays() {
     let dir = tempfile::tempdir().unwrap();
     let hour = Duration::from_secs(3_600);

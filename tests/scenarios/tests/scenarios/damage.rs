@@ -132,7 +132,7 @@ async fn an_agent_starts_and_works_whatever_file_is_damaged() -> Result<()> {
     agent.start()?;
     agent.says(&["join again with a token"]).await?;
     agent.must_live()?;
-    agent.stop()?;
+    agent.kill()?;
     stage.close();
     Ok(())
 }
