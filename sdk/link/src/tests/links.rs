@@ -71,7 +71,7 @@ async fn the_newer_of_two_links_of_an_agent_counts() {
 async fn heartbeats_keep_going_while_messages_are_stuck() {
     let cloud = Cloud::start();
     let mut linked = cloud.link().await;
-    linked.welcome(Millis(50)).await;
+    linked.welcome(Millis(500)).await;
     let up = linked.agent.link.clone();
     let burst = tokio::spawn(async move {
         for _ in 0..16 {
@@ -81,10 +81,10 @@ async fn heartbeats_keep_going_while_messages_are_stuck() {
     // The control plane's end reads nothing; the agent's end sees its heart-beats answered.
     let mut answered = 0;
     soon(async {
-        while answered < 20 {
+        while answered < 10 {
             match linked.agent.events.next().await {
                 Happening::Acknowledged(_) => answered += 1,
-                // With intervals this short, a busy machine alone makes a suspect now and then.
+                // A busy machine alone makes a suspect now and then.
                 Happening::Suspect | Happening::Restored => {}
                 other => panic!("{other:?}"),
             }
