@@ -168,6 +168,15 @@ impl Coordinator {
         self.send_assignment(run, fragment);
     }
 
+    /// The fragment got a new epoch otherwise than by its move. Where it has a new owner, or none, that is the end of the move;
+    /// where it stays with its owner, the move begins anew.
+    pub(crate) fn move_overtaken(&mut self, run: RunId, fragment: FragmentId, same_owner: bool) {
+        if self.moves.0.remove(&(run, fragment)).is_some() && same_owner {
+            self.moves.0.insert((run, fragment), Move::default());
+            self.ask_for_move(run, fragment);
+        }
+    }
+
     fn go_on(&mut self, run: RunId, fragment: FragmentId) {
         let Some(owned) = self.fragment_mut(run, fragment) else { return };
         let epoch = owned.epoch;

@@ -257,6 +257,23 @@ fn an_agent_that_has_gone_meanwhile_gets_nothing() {
 }
 
 #[test]
+fn a_move_ends_when_the_fragment_is_taken_away_meanwhile() {
+    let mut cloud = cloud([true; 3], 0);
+    cloud.coordinator.move_all(A);
+    cloud.drain();
+    cloud.coordinator.expel(A, "it was revoked", Timestamp(3));
+    cloud.found(Ok(B));
+    assert_eq!(cloud.owner().0, Some(B));
+    // The answer to the question that the move had asked.
+    cloud.found(Ok(A));
+    assert!(
+        !cloud.told(B, |m| matches!(m, ToAgent::Yield { .. })),
+        "nobody wants it away from B"
+    );
+    assert!(cloud.coordinator.moves_of(B).is_empty() || cloud.coordinator.moves_of(B)[0].to.is_none());
+}
+
+#[test]
 fn what_was_lost_is_made_again_as_far_upstream_as_it_is_lost() {
     for (missing, states) in [
         (vec![1], [(State::Succeeded, 0), (State::Pending, 1)]),

@@ -142,6 +142,7 @@ impl Coordinator {
 
     pub(crate) fn store_owner(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, why: Option<String>, now: Timestamp) {
         let Some(owned) = self.fragment_mut(run, fragment) else { return };
+        let same_owner = owned.agent == Some(agent);
         *owned = owned.next(Some(agent));
         let (epoch, tasks) = (owned.epoch, owned.tasks.clone());
         self.commands.push_back(Command::Commit(Change::Assigned {
@@ -153,6 +154,7 @@ impl Coordinator {
             why,
         }));
         self.lease(run, fragment, agent, now);
+        self.move_overtaken(run, fragment, same_owner);
     }
 
     fn store_fence(&mut self, run: RunId, fragment: FragmentId, why: String) {
@@ -161,6 +163,7 @@ impl Coordinator {
         let epoch = owned.epoch;
         let fenced = Change::Fenced { run, fragment, epoch, why };
         self.commands.push_back(Command::Commit(fenced));
+        self.move_overtaken(run, fragment, false);
     }
 
     /// What tells the present owner that its epoch is over. To be sent once the next one is stored.

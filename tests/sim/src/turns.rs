@@ -121,7 +121,8 @@ impl World {
             ToCloud::Accepted { run, fragment, epoch } => self.outside.acceptance_leaves(machine, *run, *fragment, *epoch),
             _ => {}
         }
-        if self.broken.contains(&link) {
+        // A link ends with the process at its other end: what is sent to one that is gone reaches no later one.
+        if self.broken.contains(&link) || !self.cloud.up {
             return;
         }
         let at = self.arrival(machine, true);
