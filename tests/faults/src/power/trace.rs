@@ -124,6 +124,10 @@ pub(super) fn line(text: &str) -> Result<Option<Line>> {
         return Ok(Some(Line::Ended { thread, gave }));
     }
     let (name, rest) = rest.split_once('(').context("no call")?;
+    // A thread that was killed before it could be looked at: it had not begun a call that changes something.
+    if name == "???" {
+        return Ok(None);
+    }
     if let Some(arguments) = rest.strip_suffix(" <unfinished ...>") {
         let arguments = arguments.trim_end_matches(',');
         return Ok(call(name, &split(arguments))?.map(|call| Line::Begun { thread, call }));
@@ -338,5 +342,6 @@ mod tests {
             Line::Begun { thread: 7, call: write }
         );
         assert_eq!(line("7 <... pwrite64 resumed>) = ?").unwrap(), None);
+        assert_eq!(line("7 ???()                             = ?").unwrap(), None);
     }
 }
