@@ -54,7 +54,10 @@ async fn killed_at(work: u64, save: u64, bytes: u64, kill_at: u64) -> Result<u64
     cloud.push_probe().await?;
     let run = cloud.submit(&workflow(work, save, bytes), Inputs::new()).await?;
     let all = work / 10;
-    at_step(&cloud, run, all * kill_at / 100).await?;
+    // In parts, because one wait is bounded.
+    for part in [25, 50, kill_at] {
+        at_step(&cloud, run, all * part / 100).await?;
+    }
     agent.kill()?;
     agent.start()?;
     let detail = cloud.succeeded(run).await?;
