@@ -4,13 +4,11 @@ use crate::load::{now, submit, whole};
 use crate::world::World;
 use crate::{Figure, Setting, invariant};
 use anyhow::{Context, Result, ensure};
+use eyot_model::api::RunEvent;
 use eyot_model::{State, Value};
 use eyot_scenarios::{told, until_within};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// How long a step of the probe takes.
-const STEP: Duration = Duration::from_millis(10);
 
 /// Saves as often as a task does that says nothing of it, each a twelfth of its work.
 fn workflow(work: Duration) -> String {
@@ -63,13 +61,20 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     };
     let (from, steps, attempt) = (number("from")?, number("steps")?, number("attempt")?);
     ensure!(attempt == 2, "the run was ended by attempt {attempt}");
-    // At most so many steps had been done, were there no time between them.
+    let at = |kind: &str, attempt: u32| {
+        let is = |event: &&RunEvent| event.kind == kind && event.attempt == Some(attempt);
+        let found = events.iter().find(is).map(|event| event.at);
+        found.with_context(|| format!("attempt {attempt} has not {kind}"))
+    };
+    // A busy machine does fewer steps in the same time, so the pace is that of the second attempt.
+    let second = at("ended", 2)?.since(at("started", 2)?).as_duration();
     #[allow(clippy::cast_precision_loss)]
     let (from, steps) = (from as f64, steps as f64);
-    let done = (killed.as_secs_f64() / STEP.as_secs_f64()).min(steps);
+    let pace = second.as_secs_f64() / (steps - from).max(1.0);
+    let done = (killed.as_secs_f64() / pace).min(steps);
     let twice = ((done - from) / steps * 100.0).max(0.0);
     setting.say(&format!(
-        "killed after {:.1} s of {} s of work; it went on from step {from} of {steps}: at most {twice:.1}% was done twice",
+        "killed after {:.1} s of {} s of work; it went on from step {from} of {steps}: {twice:.1}% was done twice",
         killed.as_secs_f64(),
         work.as_secs()
     ));

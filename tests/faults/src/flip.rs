@@ -43,7 +43,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
             let kinds = kinds(&world.stage.path(side))?;
             for (kind, files) in kinds {
                 // All choices are made, whatever came of those before.
-                let file = files[random.usize(..files.len())].clone();
+                let file = world.stage.path(side).join(&files[random.usize(..files.len())]);
                 let (at, recipe) = (random.u64(..), Recipe::of(Kind::Chain, &mut random));
                 let flip = Flip {
                     file,
@@ -81,7 +81,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Files that are of the same kind, by their names with all numbers and digests left out.
+/// Files that are of the same kind, by their names with all numbers and digests left out; paths below `root`.
 fn kinds(root: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let (mut kinds, mut folders) = (BTreeMap::<String, Vec<PathBuf>>::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -92,7 +92,7 @@ fn kinds(root: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
                 folders.push(path);
             } else if kind.is_file() && entry.metadata()?.len() > 0 && !is_of_no_account(&path) {
                 let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
-                kinds.entry(without_numbers(&name)).or_default().push(path);
+                kinds.entry(without_numbers(&name)).or_default().push(PathBuf::from(name));
             }
         }
     }

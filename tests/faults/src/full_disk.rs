@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use eyot_client::{Client, RunFilter};
 use eyot_model::api::{RunRequest, WorkflowChoice, WorkflowSource};
 use eyot_model::{Inputs, RunId};
-use eyot_scenarios::{Cloud, Stage, until};
+use eyot_scenarios::{Cloud, Place, Stage, until};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -83,16 +83,22 @@ async fn cloud(setting: &Setting) -> Result<Vec<Figure>> {
     let mut random = setting.random(8);
     let stage = Stage::open()?;
     let room = Room::make(&stage.path("cloud"), CLOUD_ROOM)?;
-    let mut cloud = Cloud::start(&stage, "cloud").await?;
+    // A submission waits for its commit, and is answered with an error when that takes too long.
+    let place = Place {
+        arguments: ["--request-timeout", "2s"].map(str::to_owned).to_vec(),
+        ..Place::default()
+    };
+    let mut cloud = Cloud::start_at(&stage, "cloud", &place).await?;
     cloud.push_probe().await?;
     let mut left = cloud.agent(&stage, "left").await?;
     let mut right = cloud.agent(&stage, "right").await?;
     let client = cloud.client().clone();
-    let recipes: Vec<Recipe> = (0..setting.times(10, 60)).map(|_| Recipe::of(Kind::Split, &mut random)).collect();
+    let (before, full) = setting.times((4, 2), (40, 6));
+    let recipes: Vec<Recipe> = (0..before + full).map(|_| Recipe::of(Kind::Split, &mut random)).collect();
     let mut kept: BTreeMap<RunId, &Recipe> = BTreeMap::new();
     let (mut refused, mut why) = (0, String::new());
     for (n, recipe) in recipes.iter().enumerate() {
-        if n == recipes.len() / 3 {
+        if n == before {
             room.fill()?;
         }
         match once(&client, &recipe.text, &format!("full-{n}")).await {
@@ -108,7 +114,6 @@ async fn cloud(setting: &Setting) -> Result<Vec<Figure>> {
     setting.say(&format!(
         "the control plane's disk is full: {refused} submissions were refused ({why})"
     ));
-    // It comes back with what it had acknowledged, as full as it is.
     let freed = now();
     room.free()?;
     for (n, recipe) in recipes.iter().enumerate() {

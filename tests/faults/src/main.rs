@@ -62,7 +62,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
 
 fn act(cli: &Cli, groups: &[&'static Group]) -> Result<bool> {
     let root = rustix::process::geteuid().is_root();
-    if root && std::env::var_os(APART).is_none() && groups.iter().any(|group| group.needs_root) {
+    if root && std::env::var_os(APART).is_none() {
         return Err(apart());
     }
     if std::env::var_os(APART).is_some() {
@@ -71,6 +71,7 @@ fn act(cli: &Cli, groups: &[&'static Group]) -> Result<bool> {
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     eprintln!("seed {seed}");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.spawn(end_when_asked());
     let begun = Instant::now();
     let (mut figures, mut failed, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for side_by_side in groups.chunk_by(|_, next| next.beside) {
@@ -112,6 +113,20 @@ fn act(cli: &Cli, groups: &[&'static Group]) -> Result<bool> {
     Ok(ok)
 }
 
+/// The first process of its own ids is ended by nothing that it does not listen to.
+async fn end_when_asked() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    eprintln!("stopped before the end");
+    std::process::exit(130);
+}
+
 fn tell(cli: &Cli, figures: &[Figure], seconds: u64) {
     for figure in figures {
         if cli.json {
@@ -126,8 +141,8 @@ fn tell(cli: &Cli, figures: &[Figure], seconds: u64) {
     eprintln!("{seconds} s");
 }
 
-/// Becomes a process with network and mounts of its own: whatever is made there goes with it, however it ends, and
-/// nothing of the machine is touched.
+/// Becomes a process with network, mounts and process ids of its own: whatever is made or started there goes with it,
+/// however it ends, and nothing of the machine is touched.
 fn apart() -> anyhow::Error {
     let me = match std::env::current_exe() {
         Ok(me) => me,
@@ -135,7 +150,7 @@ fn apart() -> anyhow::Error {
     };
     let mut unshare = Command::new("unshare");
     unshare
-        .args(["--mount", "--net", "--"])
+        .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(me)
         .args(std::env::args_os().skip(1))
         .env(APART, "1");

@@ -68,6 +68,10 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
         again += twice;
         alone += here;
     }
+    ensure!(
+        alone > 0,
+        "all work was over before the link was cut: this machine is too busy to tell anything"
+    );
     world.close()?;
     Ok(vec![
         setting.count("reboots", times),
