@@ -238,27 +238,14 @@ fn new_foreign(agent: AgentId, submission: &Submission) -> Result<Foreign, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eyot_model::{OnDisconnect, OnFailure, Origin, Retention, Workflow};
+    use eyot_model::{Origin, Workflow};
 
     const AGENT: AgentId = AgentId(7);
     const RUN: RunId = RunId(70);
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn submission() -> Submission {
-        let workflow = Workflow {
-            namespace: "edge".into(),
-            name: "w".into(),
-            version: "1".into(),
-            inputs: BTreeMap::new(),
-            tasks: Vec::new(),
-            outputs: BTreeMap::new(),
-            on_disconnect: OnDisconnect::default(),
-            on_failure: OnFailure::default(),
-            max_parallel: None,
-            deadline: None,
-            retention: Retention::default(),
-            triggers: Vec::new(),
-        };
+        let workflow = Workflow::new("edge", "w", "1", Vec::new());
         Submission {
             run: RUN,
             workflow: Arc::new(workflow),

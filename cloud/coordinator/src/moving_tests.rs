@@ -3,11 +3,9 @@
 use crate::{Change, Command, Coordinator, Submission};
 use eyot_model::{
     AgentId, BlobForm, BlobRef, ComponentRef, Digest, Epoch, Event, Expr, FailureKind, Fragment, FragmentId, Inputs, LinkState, Millis,
-    OnDisconnect, OnFailure, Outcome, Outputs, Path, Placement, Plan, Position, Resolution, Resources, Retention, RetryPolicy, RunId,
-    State, Task, TaskIx, Template, Timestamp, TriggerRule, Usage, Value, Workflow,
+    Outcome, Outputs, Path, Plan, Position, Resolution, RunId, State, Task, TaskIx, Template, Timestamp, Usage, Value, Workflow,
 };
 use eyot_wire::{Report, ReportItem, SavedBody, SavedState, ToAgent};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const RUN: RunId = RunId(1);
@@ -28,44 +26,23 @@ fn chain(idempotent: [bool; 3]) -> Arc<Workflow> {
     let task = |ix: u32| {
         let source = format!("tasks.t{}.outputs.file", ix.wrapping_sub(1));
         Task {
-            name: format!("t{ix}"),
-            uses: ComponentRef {
-                name: "x".into(),
-                digest: Some(Digest::of(b"x")),
-                size: 1,
-            },
             needs: ix.checked_sub(1).map(TaskIx).into_iter().collect(),
-            when: None,
             with: (ix > 0)
                 .then(|| ("file".to_owned(), Template::Expr(Expr { source })))
                 .into_iter()
                 .collect(),
-            for_each: None,
-            retry: RetryPolicy::default(),
-            timeout: None,
-            cpu_limit: None,
-            queue_timeout: None,
-            trigger_rule: TriggerRule::default(),
-            resources: Resources::default(),
-            placement: Placement::default(),
-            grants: BTreeSet::new(),
             idempotent: idempotent[ix as usize],
+            ..Task::new(
+                format!("t{ix}"),
+                ComponentRef {
+                    name: "x".into(),
+                    digest: Some(Digest::of(b"x")),
+                    size: 1,
+                },
+            )
         }
     };
-    Arc::new(Workflow {
-        namespace: "n".into(),
-        name: "w".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..3).map(task).collect(),
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
-    })
+    Arc::new(Workflow::new("n", "w", "1", (0..3).map(task).collect()))
 }
 
 struct Cloud {

@@ -52,10 +52,7 @@ pub fn literals(template: &Template, visit: &mut dyn FnMut(&BlobRef)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eyot_model::{
-        BlobForm, ComponentRef, Expr, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy, Task, TriggerRule, Value,
-        Workflow,
-    };
+    use eyot_model::{BlobForm, ComponentRef, Expr, Task, Value, Workflow};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -78,25 +75,16 @@ mod tests {
     /// read (input `picture`, a literal) -> cut -> join (input `frame`); other (all inputs at once)
     fn graph() -> Graph {
         let task = |name: &str, component: u8, with: Vec<(&str, Template)>, needs: &[u32]| Task {
-            name: name.into(),
-            uses: ComponentRef {
-                name: "test/task@1".into(),
-                digest: Some(digest(component)),
-                size: 1,
-            },
             needs: needs.iter().map(|n| TaskIx(*n)).collect(),
-            when: None,
             with: with.into_iter().map(|(name, template)| (name.to_owned(), template)).collect(),
-            for_each: None,
-            retry: RetryPolicy::default(),
-            timeout: None,
-            cpu_limit: None,
-            queue_timeout: None,
-            trigger_rule: TriggerRule::default(),
-            resources: Resources::default(),
-            placement: Placement::default(),
-            grants: BTreeSet::new(),
-            idempotent: true,
+            ..Task::new(
+                name,
+                ComponentRef {
+                    name: "test/task@1".into(),
+                    digest: Some(digest(component)),
+                    size: 1,
+                },
+            )
         };
         let literal = Template::List(vec![Template::Literal(blob(20))]);
         let tasks = vec![
@@ -110,20 +98,7 @@ mod tests {
             ),
             task("other", 13, vec![("all", expr("inputs"))], &[]),
         ];
-        let workflow = Workflow {
-            namespace: "default".into(),
-            name: "w".into(),
-            version: "1".into(),
-            inputs: BTreeMap::new(),
-            tasks,
-            outputs: BTreeMap::new(),
-            on_disconnect: OnDisconnect::default(),
-            on_failure: OnFailure::default(),
-            max_parallel: None,
-            deadline: None,
-            retention: Retention::default(),
-            triggers: Vec::new(),
-        };
+        let workflow = Workflow::new("default", "w", "1", tasks);
         Graph::compile(Arc::new(workflow)).unwrap()
     }
 

@@ -45,20 +45,7 @@ impl Entry {
 
     /// The instance that the event ended and that had saved something: it needs that no more.
     pub(crate) fn forget_saved(&mut self, event: &Event) -> Option<Path> {
-        let path = match event {
-            Event::Ended { path, .. }
-            | Event::Failed { path, .. }
-            | Event::Skipped { path, .. }
-            | Event::UpstreamFailed { path, .. }
-            | Event::Cancelled { path, .. }
-            | Event::Resolved { path, .. } => *path,
-            Event::Started { .. }
-            | Event::Expanded { .. }
-            | Event::CancelRequested { .. }
-            | Event::RunEnded { .. }
-            | Event::Yielded { .. }
-            | Event::Rewound { .. } => return None,
-        };
+        let path = event.may_end()?;
         if self.is_open(path) {
             return None;
         }

@@ -2,9 +2,8 @@
 
 use crate::{Change, Command, Coordinator, Nothing, Stored, StoredFragment, Submission, Which};
 use eyot_model::{
-    AgentId, ComponentRef, Digest, Epoch, Event, Fragment, FragmentId, Inputs, LinkState, Millis, OnDisconnect, OnFailure, Outcome,
-    Outputs, Path, Placement, Plan, Position, Resources, Retention, RetryPolicy, RunId, RunState, State, Task, TaskIx, Timestamp,
-    TriggerRule, Usage, Value, Workflow,
+    AgentId, ComponentRef, Digest, Epoch, Event, Fragment, FragmentId, Inputs, LinkState, Millis, OnDisconnect, Outcome, Outputs, Path,
+    Plan, Position, RunId, RunState, State, Task, TaskIx, Timestamp, Usage, Value, Workflow,
 };
 use eyot_wire::{FragmentStanding, Held, Inventory, Refusal, Report, ReportItem, ToAgent};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,39 +33,19 @@ fn reassign(accept_late: bool) -> OnDisconnect {
 /// A chain of `count` tasks.
 fn workflow(count: u32, on_disconnect: OnDisconnect) -> Arc<Workflow> {
     let task = |ix: u32| Task {
-        name: format!("t{ix}"),
-        uses: ComponentRef {
-            name: "x".into(),
-            digest: Some(Digest::of(b"x")),
-            size: 1,
-        },
         needs: ix.checked_sub(1).map(TaskIx).into_iter().collect(),
-        when: None,
-        with: BTreeMap::new(),
-        for_each: None,
-        retry: RetryPolicy::default(),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
+        ..Task::new(
+            format!("t{ix}"),
+            ComponentRef {
+                name: "x".into(),
+                digest: Some(Digest::of(b"x")),
+                size: 1,
+            },
+        )
     };
     Arc::new(Workflow {
-        namespace: "n".into(),
-        name: "w".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..count).map(task).collect(),
-        outputs: BTreeMap::new(),
         on_disconnect,
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
+        ..Workflow::new("n", "w", "1", (0..count).map(task).collect())
     })
 }
 

@@ -1,9 +1,6 @@
 //! Workflows and agents for the tests of this crate.
 
-use eyot_model::{
-    AgentId, AgentProfile, Capacity, ComponentRef, Expr, Load, Millis, OnDisconnect, OnFailure, Placement, Resources, Retention,
-    RetryPolicy, Task, TriggerRule, Workflow,
-};
+use eyot_model::{AgentId, AgentProfile, Capacity, ComponentRef, Expr, Load, Millis, Task, Workflow};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn expr(source: &str) -> Expr {
@@ -12,44 +9,18 @@ pub(crate) fn expr(source: &str) -> Expr {
 
 /// Tasks `t0`, `t1`, … that need nothing of each other.
 pub(crate) fn workflow(tasks: usize) -> Workflow {
-    Workflow {
-        namespace: "test".into(),
-        name: "test".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..tasks).map(|n| task(&format!("t{n}"))).collect(),
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
-    }
+    Workflow::new("test", "test", "1", (0..tasks).map(|n| task(&format!("t{n}"))).collect())
 }
 
 pub(crate) fn task(name: &str) -> Task {
-    Task {
-        name: name.into(),
-        uses: ComponentRef {
+    Task::new(
+        name,
+        ComponentRef {
             name: "test/noop@1".into(),
             digest: None,
             size: 0,
         },
-        needs: BTreeSet::new(),
-        when: None,
-        with: BTreeMap::new(),
-        for_each: None,
-        retry: RetryPolicy::default(),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
-    }
+    )
 }
 
 /// The reference device: one core, 1 GiB, 1 MB/s both ways, 10 ms.

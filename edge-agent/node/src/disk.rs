@@ -36,54 +36,28 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use crate::node::Config;
-    use eyot_model::{
-        Capacity, ComponentRef, Digest, Epoch, Inputs, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy, Task, TaskIx,
-        TriggerRule, Workflow,
-    };
+    use eyot_model::{Capacity, ComponentRef, Digest, Epoch, Inputs, Task, TaskIx, Workflow};
     use eyot_wire::{Assignment, Refusal, ToAgent, ToCloud};
-    use std::collections::{BTreeMap, BTreeSet};
+
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn task(name: &str) -> Task {
-        Task {
-            name: name.into(),
-            uses: ComponentRef {
+        Task::new(
+            name,
+            ComponentRef {
                 name: "c".into(),
                 digest: Some(Digest([9; 32])),
                 size: 1,
             },
-            needs: BTreeSet::new(),
-            when: None,
-            with: BTreeMap::new(),
-            for_each: None,
-            retry: RetryPolicy::default(),
-            timeout: None,
-            cpu_limit: None,
-            queue_timeout: None,
-            trigger_rule: TriggerRule::default(),
-            resources: Resources::default(),
-            placement: Placement::default(),
-            grants: BTreeSet::new(),
-            idempotent: true,
-        }
+        )
     }
 
     fn assignment(run: u128, epoch: u64) -> Assignment {
         let workflow = Workflow {
-            namespace: "n".into(),
-            name: "w".into(),
-            version: "1".into(),
-            inputs: BTreeMap::new(),
-            tasks: vec![task("only")],
-            outputs: BTreeMap::new(),
-            on_disconnect: OnDisconnect::default(),
-            on_failure: OnFailure::default(),
-            max_parallel: None,
-            deadline: None,
-            retention: Retention::default(),
             triggers: vec![],
+            ..Workflow::new("n", "w", "1", vec![task("only")])
         };
         Assignment {
             run: RunId(run),

@@ -473,20 +473,7 @@ fn is_urgent(held: &Held, event: &Event) -> bool {
 
 /// The instance that the event ended for good, in its present generation.
 fn ended_instance(run: &Run, event: &Event) -> Option<Path> {
-    let path = match event {
-        Event::Ended { path, .. }
-        | Event::Failed { path, .. }
-        | Event::Skipped { path, .. }
-        | Event::UpstreamFailed { path, .. }
-        | Event::Cancelled { path, .. }
-        | Event::Resolved { path, .. } => *path,
-        Event::Started { .. }
-        | Event::Expanded { .. }
-        | Event::CancelRequested { .. }
-        | Event::RunEnded { .. }
-        | Event::Yielded { .. }
-        | Event::Rewound { .. } => return None,
-    };
+    let path = event.may_end()?;
     let instance = run.tasks()[path.task.index()].instance(path.item)?;
     instance.state.is_terminal().then_some(path)
 }

@@ -2,12 +2,10 @@
 
 use crate::{Command, Config, Node, Record, Recovered};
 use eyot_model::{
-    AttemptId, Capacity, ComponentRef, Digest, Epoch, Event, FailureKind, FragmentId, Inputs, Millis, OnDisconnect, OnFailure, Outcome,
-    Outputs, Placement, Position, Resources, Retention, RetryPolicy, RunId, State, Task, TaskIx, Timestamp, TriggerRule, Usage, Value,
-    Workflow,
+    AttemptId, Capacity, ComponentRef, Digest, Epoch, Event, FailureKind, FragmentId, Inputs, Millis, OnDisconnect, Outcome, Outputs,
+    Position, RetryPolicy, RunId, State, Task, TaskIx, Timestamp, Usage, Value, Workflow,
 };
 use eyot_wire::{Assignment, FragmentStanding, ReportItem, ToAgent, ToCloud};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const RUN: RunId = RunId(1);
@@ -31,46 +29,28 @@ fn config() -> Config {
 /// Two tasks in a row; the agent pauses after ten seconds, or never.
 fn assignment(epoch: u64, pauses: bool, idempotent: bool, facts: Vec<Event>) -> Box<Assignment> {
     let task = |ix: u32| Task {
-        name: format!("t{ix}"),
-        uses: ComponentRef {
-            name: "x".into(),
-            digest: Some(Digest::of(b"x")),
-            size: 1,
-        },
         needs: ix.checked_sub(1).map(TaskIx).into_iter().collect(),
-        when: None,
-        with: BTreeMap::new(),
-        for_each: None,
         retry: RetryPolicy {
             max_attempts: 1,
             ..RetryPolicy::default()
         },
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
         idempotent,
+        ..Task::new(
+            format!("t{ix}"),
+            ComponentRef {
+                name: "x".into(),
+                digest: Some(Digest::of(b"x")),
+                size: 1,
+            },
+        )
     };
     let workflow = Workflow {
-        namespace: "n".into(),
-        name: "w".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..2).map(task).collect(),
-        outputs: BTreeMap::new(),
         on_disconnect: OnDisconnect {
             pause_after: pauses.then_some(Millis::from_secs(10)),
             reassign_after: None,
             accept_late: false,
         },
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
+        ..Workflow::new("n", "w", "1", (0..2).map(task).collect())
     };
     Box::new(Assignment {
         run: RUN,

@@ -2,12 +2,10 @@
 
 use crate::{Command, Config, Node, Record, Recovered};
 use eyot_model::{
-    AttemptId, BlobForm, BlobRef, Capacity, ComponentRef, Digest, Epoch, Event, Expr, FragmentId, Inputs, OnDisconnect, OnFailure, Outcome,
-    Outputs, Placement, Position, Resources, Retention, RetryPolicy, RunId, State, Task, TaskIx, Template, Timestamp, TriggerRule, Usage,
-    Value, Workflow,
+    AttemptId, BlobForm, BlobRef, Capacity, ComponentRef, Digest, Epoch, Event, Expr, FragmentId, Inputs, Outcome, Outputs, Position,
+    RunId, State, Task, TaskIx, Template, Timestamp, Usage, Value, Workflow,
 };
 use eyot_wire::{Assignment, FragmentStanding, SavedBody, SavedState, ToAgent, ToCloud};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) const RUN: RunId = RunId(1);
@@ -35,14 +33,7 @@ fn blob() -> BlobRef {
 
 pub(crate) fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved: Vec<SavedState>) -> Box<Assignment> {
     let task = |ix: u32| Task {
-        name: format!("t{ix}"),
-        uses: ComponentRef {
-            name: "x".into(),
-            digest: Some(Digest::of(b"x")),
-            size: 1,
-        },
         needs: ix.checked_sub(1).map(TaskIx).into_iter().collect(),
-        when: None,
         with: (ix > 0)
             .then(|| {
                 let source = "tasks.t0.outputs.file".to_owned();
@@ -50,31 +41,17 @@ pub(crate) fn assignment(epoch: u64, idempotent: bool, facts: Vec<Event>, saved:
             })
             .into_iter()
             .collect(),
-        for_each: None,
-        retry: RetryPolicy::default(),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
         idempotent,
+        ..Task::new(
+            format!("t{ix}"),
+            ComponentRef {
+                name: "x".into(),
+                digest: Some(Digest::of(b"x")),
+                size: 1,
+            },
+        )
     };
-    let workflow = Workflow {
-        namespace: "n".into(),
-        name: "w".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..2).map(task).collect(),
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
-    };
+    let workflow = Workflow::new("n", "w", "1", (0..2).map(task).collect());
     Box::new(Assignment {
         run: RUN,
         fragment: ALL,

@@ -82,6 +82,25 @@ impl Event {
         }
     }
 
+    /// The instance that the event may have ended for good: not where it is tried again, which the run itself knows.
+    #[must_use]
+    pub fn may_end(&self) -> Option<Path> {
+        match self {
+            Self::Ended { path, .. }
+            | Self::Failed { path, .. }
+            | Self::Skipped { path, .. }
+            | Self::UpstreamFailed { path, .. }
+            | Self::Cancelled { path, .. }
+            | Self::Resolved { path, .. } => Some(*path),
+            Self::Started { .. }
+            | Self::Expanded { .. }
+            | Self::CancelRequested { .. }
+            | Self::RunEnded { .. }
+            | Self::Yielded { .. }
+            | Self::Rewound { .. } => None,
+        }
+    }
+
     #[must_use]
     pub fn at(&self) -> Timestamp {
         match self {

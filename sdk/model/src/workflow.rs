@@ -28,6 +28,25 @@ pub struct Workflow {
 }
 
 impl Workflow {
+    /// A workflow of these tasks with what the language gives to one that says nothing else.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>, version: impl Into<String>, tasks: Vec<Task>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            version: version.into(),
+            inputs: BTreeMap::new(),
+            tasks,
+            outputs: BTreeMap::new(),
+            on_disconnect: OnDisconnect::default(),
+            on_failure: OnFailure::default(),
+            max_parallel: None,
+            deadline: None,
+            retention: Retention::default(),
+            triggers: Vec::new(),
+        }
+    }
+
     /// # Panics
     /// Never for an index that came from this workflow.
     #[must_use]
@@ -131,6 +150,30 @@ pub struct Task {
     pub grants: BTreeSet<Grant>,
     /// Whether running it twice is harmless. Defaults to true, and to false once a grant has outside effects.
     pub idempotent: bool,
+}
+
+impl Task {
+    /// A task that runs `uses` with what the language gives to one that says nothing else.
+    #[must_use]
+    pub fn new(name: impl Into<String>, uses: ComponentRef) -> Self {
+        Self {
+            name: name.into(),
+            uses,
+            needs: BTreeSet::new(),
+            when: None,
+            with: BTreeMap::new(),
+            for_each: None,
+            retry: RetryPolicy::default(),
+            timeout: None,
+            cpu_limit: None,
+            queue_timeout: None,
+            trigger_rule: TriggerRule::default(),
+            resources: Resources::default(),
+            placement: Placement::default(),
+            grants: BTreeSet::new(),
+            idempotent: true,
+        }
+    }
 }
 
 /// The component that runs a task: as the author named it, and what the name meant when the version was stored.

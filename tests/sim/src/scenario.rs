@@ -4,7 +4,7 @@ use crate::random::{Random, hash};
 use crate::task::{Habit, Nature};
 use eyot_model::{
     AgentId, ComponentRef, Digest, Expr, ForEach, Fragment, FragmentId, InputDecl, Inputs, ItemFailure, Jitter, Millis, OnDisconnect,
-    OnFailure, Path, Placement, Plan, Resources, Retention, RetryPolicy, Task, TaskIx, Template, TriggerRule, Value, ValueType, Workflow,
+    OnFailure, Path, Plan, RetryPolicy, Task, TaskIx, Template, TriggerRule, Value, ValueType, Workflow,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -188,9 +188,6 @@ fn policy(r: &mut Random, idempotent: bool) -> OnDisconnect {
 
 fn plain_workflow(tasks: Vec<Task>) -> Workflow {
     Workflow {
-        namespace: "sim".into(),
-        name: "w".into(),
-        version: "1".into(),
         inputs: BTreeMap::from([(
             "n".into(),
             InputDecl {
@@ -199,38 +196,23 @@ fn plain_workflow(tasks: Vec<Task>) -> Workflow {
                 description: None,
             },
         )]),
-        tasks,
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
         on_failure: OnFailure::Finish,
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
+        ..Workflow::new("sim", "w", "1", tasks)
     }
 }
 
 fn plain_task() -> Task {
     Task {
-        name: String::new(),
-        uses: ComponentRef {
-            name: "sim".into(),
-            digest: Some(Digest::of(b"sim")),
-            size: 1,
-        },
-        needs: BTreeSet::new(),
-        when: None,
-        with: BTreeMap::new(),
-        for_each: None,
         retry: retry(200, 10),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
         trigger_rule: TriggerRule::AllSuccess,
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
+        ..Task::new(
+            String::new(),
+            ComponentRef {
+                name: "sim".into(),
+                digest: Some(Digest::of(b"sim")),
+                size: 1,
+            },
+        )
     }
 }
 

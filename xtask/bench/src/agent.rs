@@ -9,8 +9,7 @@ use eyot_agent::config::{DiskConfig, LogConfig};
 use eyot_agent::{Clock, Logs, Parts, Runtime, Storage};
 use eyot_blob::Store;
 use eyot_model::{
-    Capacity, ComponentRef, Digest, Epoch, FragmentId, Inputs, OnDisconnect, OnFailure, Placement, Resources, Retention, RetryPolicy,
-    RunId, RunState, Task, TaskIx, Template, Timestamp, TriggerRule, Value, Workflow,
+    Capacity, ComponentRef, Digest, Epoch, FragmentId, Inputs, RunId, RunState, Task, TaskIx, Template, Timestamp, Value, Workflow,
 };
 use eyot_wire::Assignment;
 use std::cell::RefCell;
@@ -167,44 +166,22 @@ impl Drop for Bench {
 
 fn workflow(digest: Digest, count: u32, chained: bool) -> Workflow {
     let task = |n: u32| Task {
-        name: format!("t{n}"),
-        uses: ComponentRef {
-            name: "noop".into(),
-            digest: Some(digest),
-            size: 0,
-        },
         needs: if chained && n > 0 {
             BTreeSet::from([TaskIx(n - 1)])
         } else {
             BTreeSet::new()
         },
-        when: None,
         with: BTreeMap::from([("n".to_owned(), Template::Literal(Value::Int(1)))]),
-        for_each: None,
-        retry: RetryPolicy::default(),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
+        ..Task::new(
+            format!("t{n}"),
+            ComponentRef {
+                name: "noop".into(),
+                digest: Some(digest),
+                size: 0,
+            },
+        )
     };
-    Workflow {
-        namespace: "bench".into(),
-        name: "noop".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..count).map(task).collect(),
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
-    }
+    Workflow::new("bench", "noop", "1", (0..count).map(task).collect())
 }
 
 type Shared = Rc<RefCell<Option<Bench>>>;

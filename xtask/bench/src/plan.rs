@@ -3,8 +3,7 @@
 use crate::figure::{Better, Figure, Sample, Target};
 use anyhow::Result;
 use eyot_model::{
-    AgentId, AgentProfile, Capacity, ComponentRef, Expr, Inputs, LinkState, Load, Millis, OnDisconnect, OnFailure, Placement, Resources,
-    Retention, RetryPolicy, Task, TaskIx, Template, TriggerRule, Workflow,
+    AgentId, AgentProfile, Capacity, ComponentRef, Expr, Inputs, LinkState, Load, Millis, Placement, Task, TaskIx, Template, Workflow,
 };
 use eyot_planner::{Candidate, History, Request};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,20 +75,7 @@ fn time(tasks: u32) -> Result<f64> {
 }
 
 fn workflow(tasks: u32) -> Workflow {
-    Workflow {
-        namespace: "bench".into(),
-        name: "grid".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks: (0..tasks).map(|n| task(n, tasks)).collect(),
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
-    }
+    Workflow::new("bench", "grid", "1", (0..tasks).map(|n| task(n, tasks)).collect())
 }
 
 /// Every tenth task asks for a label that a quarter of the agents have.
@@ -111,25 +97,17 @@ fn task(n: u32, tasks: u32) -> Task {
         source: "agent.labels.role == 'r1'".into(),
     });
     Task {
-        name: format!("t{n}"),
-        uses: ComponentRef {
-            name: format!("bench/kind-{}@1", n % 7),
-            digest: None,
-            size: 1 << 20,
-        },
         needs,
-        when: None,
         with,
-        for_each: None,
-        retry: RetryPolicy::default(),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
         placement: Placement { require, prefer: None },
-        grants: BTreeSet::new(),
-        idempotent: true,
+        ..Task::new(
+            format!("t{n}"),
+            ComponentRef {
+                name: format!("bench/kind-{}@1", n % 7),
+                digest: None,
+                size: 1 << 20,
+            },
+        )
     }
 }
 

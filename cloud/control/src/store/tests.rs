@@ -8,18 +8,10 @@ const AT: Timestamp = Timestamp(1_700_000_000_000_000);
 
 fn workflow(name: &str, version: &str) -> WorkflowRecord {
     let workflow = Workflow {
-        namespace: "default".into(),
-        name: name.into(),
-        version: version.into(),
-        inputs: BTreeMap::new(),
-        tasks: vec![],
-        outputs: BTreeMap::new(),
         on_disconnect: eyot_model::OnDisconnect::default(),
         on_failure: eyot_model::OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
         retention: eyot_model::Retention::default(),
-        triggers: Vec::new(),
+        ..Workflow::new("default", name, version, vec![])
     };
     let text = format!("{name} {version}");
     WorkflowRecord {

@@ -1,9 +1,6 @@
 //! Made-up workflows and fleets of any size, from a seed. Used by the tests, by the example and by the benchmark.
 
-use eyot_model::{
-    AgentId, AgentProfile, Capacity, ComponentRef, Digest, Expr, Load, Millis, OnDisconnect, OnFailure, Placement, Resources, Retention,
-    RetryPolicy, Task, TaskIx, Template, TriggerRule, Workflow,
-};
+use eyot_model::{AgentId, AgentProfile, Capacity, ComponentRef, Digest, Expr, Load, Millis, Task, TaskIx, Template, Workflow};
 use eyot_planner::{History, Observation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,44 +22,18 @@ impl Random {
 }
 
 pub(crate) fn workflow(tasks: Vec<Task>) -> Workflow {
-    Workflow {
-        namespace: "test".into(),
-        name: "test".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks,
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
-        on_failure: OnFailure::default(),
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
-    }
+    Workflow::new("test", "test", "1", tasks)
 }
 
 pub(crate) fn task(name: &str) -> Task {
-    Task {
-        name: name.into(),
-        uses: ComponentRef {
+    Task::new(
+        name,
+        ComponentRef {
             name: name.into(),
             digest: None,
             size: 0,
         },
-        needs: BTreeSet::new(),
-        when: None,
-        with: BTreeMap::new(),
-        for_each: None,
-        retry: RetryPolicy::default(),
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
-        trigger_rule: TriggerRule::default(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
-    }
+    )
 }
 
 /// Needs the task with this index and name, and reads its outputs.

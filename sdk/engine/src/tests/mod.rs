@@ -7,11 +7,10 @@ mod yielding;
 
 use crate::{Command, Graph, Run};
 use eyot_model::{
-    ComponentRef, Digest, Epoch, Event, Expr, ForEach, Inputs, ItemFailure, Jitter, Millis, OnDisconnect, OnFailure, Outcome, Outputs,
-    Path, Placement, Resources, Retention, RetryPolicy, RunId, RunState, State, Task, TaskIx, Template, Timestamp, TriggerRule, Usage,
-    Value, Workflow,
+    ComponentRef, Digest, Epoch, Event, Expr, ForEach, Inputs, ItemFailure, Jitter, Millis, OnFailure, Outcome, Outputs, Path, RetryPolicy,
+    RunId, RunState, State, Task, TaskIx, Template, Timestamp, TriggerRule, Usage, Value, Workflow,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub(super) fn task(name: &str, needs: &[u32]) -> Task {
@@ -22,16 +21,8 @@ pub(super) fn task(name: &str, needs: &[u32]) -> Task {
         (name.to_owned(), Template::Expr(Expr { source }))
     });
     Task {
-        name: name.to_owned(),
-        uses: ComponentRef {
-            name: "t".into(),
-            digest: Some(Digest::of(b"t")),
-            size: 1,
-        },
         needs: needs.iter().map(|n| TaskIx(*n)).collect(),
-        when: None,
         with: with.collect(),
-        for_each: None,
         retry: RetryPolicy {
             max_attempts: 2,
             initial_interval: Millis(1),
@@ -40,14 +31,15 @@ pub(super) fn task(name: &str, needs: &[u32]) -> Task {
             jitter: Jitter::None,
             when: None,
         },
-        timeout: None,
-        cpu_limit: None,
-        queue_timeout: None,
         trigger_rule: TriggerRule::NoneFailedMinOneSuccess,
-        resources: Resources::default(),
-        placement: Placement::default(),
-        grants: BTreeSet::new(),
-        idempotent: true,
+        ..Task::new(
+            name.to_owned(),
+            ComponentRef {
+                name: "t".into(),
+                digest: Some(Digest::of(b"t")),
+                size: 1,
+            },
+        )
     }
 }
 
@@ -69,18 +61,8 @@ pub(super) fn must_not_repeat(task: Task) -> Task {
 
 pub(super) fn graph(tasks: Vec<Task>) -> Arc<Graph> {
     let workflow = Workflow {
-        namespace: "n".into(),
-        name: "w".into(),
-        version: "1".into(),
-        inputs: BTreeMap::new(),
-        tasks,
-        outputs: BTreeMap::new(),
-        on_disconnect: OnDisconnect::default(),
         on_failure: OnFailure::Finish,
-        max_parallel: None,
-        deadline: None,
-        retention: Retention::default(),
-        triggers: Vec::new(),
+        ..Workflow::new("n", "w", "1", tasks)
     };
     Arc::new(Graph::compile(Arc::new(workflow)).expect("the graph is right"))
 }
