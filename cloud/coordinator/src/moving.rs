@@ -161,8 +161,9 @@ impl Coordinator {
     /// What it did is committed, so nothing else of the run that its agent holds has to begin again.
     fn hand_over(&mut self, run: RunId, fragment: FragmentId, to: AgentId, missing: &BTreeSet<Digest>, now: Timestamp) {
         self.moves.0.remove(&(run, fragment));
-        let over = self.superseded(run, fragment);
         self.rewind_lost(run, fragment, missing, now);
+        // That may have given it another epoch: where its owner makes something anew, whatever it holds of the run begins again.
+        let over = self.superseded(run, fragment);
         self.store_owner(run, fragment, to, Some("it was moved".to_owned()), now);
         self.commands.extend(over);
         self.send_assignment(run, fragment);

@@ -12,6 +12,7 @@ const RUN: RunId = RunId(1);
 const A: AgentId = AgentId(10);
 const B: AgentId = AgentId(11);
 const ALL: FragmentId = FragmentId(0);
+const SECOND: FragmentId = FragmentId(1);
 
 fn blob(task: u32) -> BlobRef {
     BlobRef {
@@ -22,7 +23,7 @@ fn blob(task: u32) -> BlobRef {
 }
 
 /// A chain in which each task reads what the one before gave: a blob.
-fn chain(idempotent: [bool; 3]) -> Arc<Workflow> {
+fn chain(on_disconnect: OnDisconnect, idempotent: [bool; 3]) -> Arc<Workflow> {
     let task = |ix: u32| {
         let source = format!("tasks.t{}.outputs.file", ix.wrapping_sub(1));
         Task {
@@ -42,7 +43,10 @@ fn chain(idempotent: [bool; 3]) -> Arc<Workflow> {
             )
         }
     };
-    Arc::new(Workflow::new("n", "w", "1", (0..3).map(task).collect()))
+    Arc::new(Workflow {
+        on_disconnect,
+        ..Workflow::new("n", "w", "1", (0..3).map(task).collect())
+    })
 }
 
 struct Cloud {
@@ -52,8 +56,17 @@ struct Cloud {
     asked: usize,
 }
 
-/// `ended` tasks of the chain have ended on A, which holds all of it.
-fn cloud(idempotent: [bool; 3], ended: u32) -> Cloud {
+fn submission(on_disconnect: OnDisconnect, idempotent: [bool; 3]) -> Submission {
+    Submission {
+        run: RUN,
+        workflow: chain(on_disconnect, idempotent),
+        inputs: Arc::new(Inputs::new()),
+        created_at: Timestamp(0),
+    }
+}
+
+/// Both agents are there, and nothing else.
+fn empty_cloud() -> Cloud {
     let mut cloud = Cloud {
         coordinator: Coordinator::new(),
         stored: Vec::new(),
@@ -63,27 +76,17 @@ fn cloud(idempotent: [bool; 3], ended: u32) -> Cloud {
     for agent in [A, B] {
         cloud.coordinator.link_changed(agent, LinkState::Connected, Timestamp(0));
     }
-    let submission = Submission {
-        run: RUN,
-        workflow: chain(idempotent),
-        inputs: Arc::new(Inputs::new()),
-        created_at: Timestamp(0),
-    };
-    cloud.coordinator.submit(submission, Timestamp(0)).expect("it compiles");
-    let fragment = Fragment {
-        id: ALL,
-        agent: A,
-        tasks: (0..3).map(TaskIx).collect(),
-        start: Millis(0),
-        finish: Millis(0),
-        transfers: Vec::new(),
-    };
-    let plan = Plan {
-        fragments: vec![fragment],
-        ..Plan::default()
-    };
-    cloud.coordinator.planned(RUN, plan, Timestamp(0));
-    cloud.drain();
+    cloud
+}
+
+/// `ended` tasks of the chain have ended on A, which holds all of it.
+fn cloud(idempotent: [bool; 3], ended: u32) -> Cloud {
+    cloud_under(OnDisconnect::default(), idempotent, ended)
+}
+
+fn cloud_under(on_disconnect: OnDisconnect, idempotent: [bool; 3], ended: u32) -> Cloud {
+    let mut cloud = empty_cloud();
+    cloud.start(submission(on_disconnect, idempotent), &[(ALL, 0..3)]);
     for task in 0..ended {
         cloud.reports(A, 1, task, 0);
     }
@@ -91,6 +94,24 @@ fn cloud(idempotent: [bool; 3], ended: u32) -> Cloud {
 }
 
 impl Cloud {
+    fn start(&mut self, submission: Submission, fragments: &[(FragmentId, std::ops::Range<u32>)]) {
+        self.coordinator.submit(submission, Timestamp(0)).expect("it compiles");
+        let fragment = |(id, tasks): &(FragmentId, std::ops::Range<u32>)| Fragment {
+            id: *id,
+            agent: A,
+            tasks: tasks.clone().map(TaskIx).collect(),
+            start: Millis(0),
+            finish: Millis(0),
+            transfers: Vec::new(),
+        };
+        let plan = Plan {
+            fragments: fragments.iter().map(fragment).collect(),
+            ..Plan::default()
+        };
+        self.coordinator.planned(RUN, plan, Timestamp(0));
+        self.drain();
+    }
+
     fn drain(&mut self) {
         while let Some(command) = self.coordinator.poll_command() {
             match command {
@@ -346,4 +367,52 @@ fn an_operators_word_goes_to_the_owner_if_something_waits_for_it() {
     assert!(cloud.told(A, |m| matches!(m, ToAgent::Resolve { attempt: 1, .. })));
     cloud.coordinator.link_changed(A, LinkState::Disconnected, Timestamp(2));
     assert_eq!(word(&mut cloud), Err(crate::Unresolvable::Away(A)));
+}
+
+#[test]
+fn a_late_agent_does_not_get_back_what_was_found_to_be_lost_meanwhile() {
+    let mut cloud = cloud_under(
+        OnDisconnect {
+            reassign_after: Some(Millis(1)),
+            accept_late: true,
+            ..OnDisconnect::default()
+        },
+        [false, true, true],
+        1,
+    );
+    cloud.coordinator.link_changed(A, LinkState::Disconnected, Timestamp(0));
+    cloud.coordinator.handle_timeout(Timestamp(5_000));
+    cloud.coordinator.note_missing(RUN, ALL, [blob(0).digest].into());
+    cloud.found(Ok(B));
+    assert_eq!((cloud.owner(), cloud.task(1).0), ((Some(B), 2), State::Failed));
+    let held = vec![eyot_wire::Held {
+        run: RUN,
+        fragment: ALL,
+        epoch: Epoch(1),
+        ended: false,
+    }];
+    let last = Position { generation: 1, n: 9 };
+    let committed = Position { generation: 1, n: 1 };
+    let inventory = eyot_wire::Inventory { held, last, committed };
+    cloud.coordinator.inventory(A, &inventory, Timestamp(6_000));
+    assert_eq!(cloud.owner(), (Some(B), 2), "what it did since cannot be told any more");
+}
+
+#[test]
+fn a_move_that_has_something_made_anew_ends_every_epoch_that_its_owner_had() {
+    let mut cloud = empty_cloud();
+    cloud.start(submission(OnDisconnect::default(), [true; 3]), &[(ALL, 0..1), (SECOND, 1..3)]);
+    cloud.coordinator.move_all(A);
+    cloud.drain();
+    cloud.coordinator.replanned(RUN, SECOND, Ok(B), Timestamp(2));
+    cloud.drain();
+    cloud.reports(A, 1, 0, 0);
+    cloud.sent.clear();
+    cloud
+        .coordinator
+        .yielded(A, RUN, SECOND, Epoch(1), &[blob(0).digest].into(), Timestamp(2));
+    cloud.drain();
+    let epoch = cloud.coordinator.entry(RUN).expect("it goes on").fragments[&SECOND].epoch;
+    let over = |m: &ToAgent| matches!(m, ToAgent::Superseded { fragment: SECOND, epoch: over, .. } if over.0 + 1 == epoch.0);
+    assert!(cloud.told(A, over), "it has no epoch of it any more");
 }

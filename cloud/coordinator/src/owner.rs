@@ -6,7 +6,7 @@
 use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
 use crate::entry::FragmentEntry;
-use eyot_model::{AgentId, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, RunId, TaskIx, Timestamp};
 use eyot_wire::ToAgent;
 
 impl Coordinator {
@@ -19,7 +19,7 @@ impl Coordinator {
         let over = self.superseded(run, fragment);
         self.store_owner(run, fragment, agent, why, now);
         self.commands.extend(over);
-        self.end_earlier_epochs(run, fragment, agent);
+        self.end_earlier_epochs(run, agent);
         let again_too = former.map(|former| self.restart_siblings(run, fragment, former, now));
         if let Some(owned) = self.fragment_mut(run, fragment) {
             owned.contradicted = contradicted;
@@ -31,15 +31,13 @@ impl Coordinator {
     }
 
     /// The agent may have had this fragment or others of the run before, and be back without having heard that this is over:
-    /// it begins from the facts, and must not take what it had done then along.
-    fn end_earlier_epochs(&mut self, run: RunId, fragment: FragmentId, agent: AgentId) {
+    /// it begins from the facts, and must not take what it had done then along. That goes for what it has under a later epoch
+    /// by now, too.
+    fn end_earlier_epochs(&mut self, run: RunId, agent: AgentId) {
         let Some(entry) = self.runs.get(&run) else { return };
-        let lost = entry
-            .fragments
-            .iter()
-            .filter(|(f, owned)| **f == fragment || owned.agent != Some(agent));
-        for (fragment, owned) in lost {
-            for (epoch, _) in owned.former.iter().filter(|(_, had)| **had == agent) {
+        for (fragment, owned) in &entry.fragments {
+            let over = |(epoch, had): &(&Epoch, &AgentId)| **had == agent && owned.renewed_from != Some((agent, **epoch));
+            for (epoch, _) in owned.former.iter().filter(over) {
                 let (fragment, epoch) = (*fragment, *epoch);
                 let message = Box::new(ToAgent::Superseded { run, fragment, epoch });
                 self.commands.push_back(Command::Send { agent, message });

@@ -11,7 +11,7 @@
 use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
 use crate::entry::FragmentEntry;
-use eyot_model::{AgentId, Epoch, FragmentId, RunId, Timestamp};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, RunId, Timestamp};
 use eyot_wire::Refusal;
 use std::collections::BTreeSet;
 
@@ -62,6 +62,7 @@ impl Coordinator {
             return;
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
+        let committed = entry.last_seq();
         let Some(owned) = entry.fragments.get_mut(&fragment) else { return };
         let Some(search) = &mut owned.search else { return };
         match found {
@@ -71,15 +72,24 @@ impl Coordinator {
                 let alone = |former: &AgentId| !self.has_siblings(run, fragment, *former);
                 let taken_from = owner.filter(|_| late).filter(alone).map(|former| (former, epoch));
                 self.rewind_noted(run, fragment, now);
+                // What had to be made again, or failed, is committed: it is not the same fragment any more.
+                let untouched = !self.is_touched(run, fragment, committed);
                 self.assign(run, fragment, agent, Some(why), now);
                 if let Some(owned) = self.fragment_mut(run, fragment) {
-                    owned.taken_from = taken_from;
+                    owned.taken_from = taken_from.filter(|_| untouched);
                 }
             }
             Ok(_) => {}
             Err(nobody) => search.nobody = Some(nobody),
         }
         self.say_what_it_waits_for(run);
+    }
+
+    /// Whether something about the fragment's tasks was committed after the event `since`.
+    fn is_touched(&self, run: RunId, fragment: FragmentId, since: u64) -> bool {
+        let Some(entry) = self.runs.get(&run) else { return false };
+        let later = entry.events.iter().skip(usize::try_from(since).unwrap_or(usize::MAX));
+        later.filter_map(Event::task).any(|task| entry.owner.get(&task) == Some(&fragment))
     }
 
     /// Takes fragments from their agents now, whatever the policy says: what an operator asks for. Of a run that is being

@@ -400,6 +400,40 @@ fn who_had_one_fragment_is_told_that_it_is_over_before_it_gets_another_one() {
 }
 
 #[test]
+fn what_an_agent_kept_under_a_later_epoch_is_over_before_it_gets_a_fragment_again() {
+    let mut cloud = Cloud::new(reassign(false));
+    cloud.coordinator = Coordinator::new();
+    let stored = |fragment: FragmentId, task: u32| StoredFragment {
+        fragment,
+        agent: Some(A),
+        epoch: Epoch(1),
+        tasks: vec![TaskIx(task)],
+        former: BTreeMap::new(),
+    };
+    let stored = Stored {
+        submission: submission(reassign(false)),
+        plan: Some(Plan::default()),
+        fragments: vec![stored(FIRST, 0), stored(SECOND, 1)],
+        events: Vec::new(),
+        saved: Vec::new(),
+    };
+    cloud.coordinator.restore(stored, at(0)).unwrap();
+    cloud.lose(A, 0);
+    cloud.coordinator.reassign(RUN, Which::Fragment(FIRST), at(1)).unwrap();
+    // The second fragment stays A's, under a new epoch that A does not hear of.
+    cloud.found(B, 1);
+    cloud.lose(B, 2);
+    cloud.sent.clear();
+    cloud.coordinator.link_changed(A, LinkState::Connected, at(3));
+    cloud.coordinator.reassign(RUN, Which::Fragment(FIRST), at(3)).unwrap();
+    cloud.found(A, 3);
+    let over = |message: &ToAgent| matches!(message, ToAgent::Superseded { fragment, epoch: Epoch(1), .. } if *fragment == SECOND);
+    let told = |wanted: &dyn Fn(&ToAgent) -> bool| cloud.sent.iter().position(|(to, message)| *to == A && wanted(message));
+    let (over, given) = (told(&over), told(&assigned(3)));
+    assert!(over.is_some() && over < given, "{over:?}, {given:?}");
+}
+
+#[test]
 fn what_the_replacement_holds_besides_begins_again_when_a_late_agent_gets_its_fragment_back() {
     let mut cloud = Cloud::new(reassign(true));
     cloud.two_fragments(reassign(true));

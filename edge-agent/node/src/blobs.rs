@@ -26,5 +26,8 @@ impl Node {
         if self.outbox.lost(digest) {
             self.flush();
         }
+        // A fragment that is on its way to another agent goes without it; the cloud sees what it does not have.
+        self.yields.uploaded(digest);
+        self.press_on();
     }
 }

@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::node::{Link, Node, hold, take};
 use crate::record::Record;
-use eyot_model::{Epoch, FragmentId, RunId, TaskIx, Timestamp};
+use eyot_model::{BlobRef, Epoch, FragmentId, RunId, TaskIx, Timestamp};
 use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ToAgent, ToCloud};
 use std::collections::BTreeSet;
 
@@ -251,17 +251,17 @@ impl Node {
         if held.fragments.get(&fragment) != Some(&epoch) {
             return;
         }
-        held.fragments.remove(&fragment);
+        let before = held.exported.clone();
+        let tasks = held.drop_fragment(fragment);
+        // What stays here may be needed by whoever has the fragment now, and was to be told without its blobs.
+        let needed: Vec<TaskIx> = held.exported.difference(&before).copied().collect();
+        let blobs: Vec<BlobRef> = needed.iter().flat_map(|task| held.blobs_of(*task)).collect();
         self.yields.remove(run, fragment);
-        held.paused.remove(&fragment);
-        let tasks: Vec<TaskIx> = held.fragment_of.iter().filter(|(_, f)| **f == fragment).map(|(t, _)| *t).collect();
-        held.fragment_of.retain(|_, f| *f != fragment);
-        held.run.disown(tasks.iter().copied());
-        held.find_exports();
         let empty = held.fragments.is_empty();
         self.stop_running(|id| id.run == run && tasks.contains(&id.path.task));
         // They commit no more. They are told all the same, so that people can see what was done in vain.
         self.outbox.void(run, fragment, epoch);
+        self.outbox.bring(run, &needed, blobs);
         self.append(Record::Dropped { run, fragment, epoch });
         if empty {
             self.let_go(run);

@@ -14,8 +14,7 @@ use crate::saved::Saved;
 use crate::yielding::Yields;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
 use eyot_model::{
-    AttemptId, BlobRef, Capacity, Digest, DiskState, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp,
-    Usage, Value,
+    AttemptId, Capacity, Digest, DiskState, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
 };
 use eyot_wire::{Assignment, ToCloud};
 use std::collections::{BTreeMap, VecDeque};
@@ -256,7 +255,7 @@ impl Node {
                             urgent |= is_urgent(held, &event);
                             wrote = true;
                             if !held.local {
-                                let blobs = exported_blobs(held, &event);
+                                let blobs = held.blobs_to_bring(&event);
                                 let item = eyot_wire::ReportItem {
                                     position,
                                     run,
@@ -430,6 +429,7 @@ pub(crate) fn hold(assignment: &Assignment, local: bool) -> Result<Held, GraphEr
         fragments: BTreeMap::new(),
         fragment_of: BTreeMap::new(),
         exported: std::collections::BTreeSet::new(),
+        leaving: std::collections::BTreeSet::new(),
         paused: std::collections::BTreeSet::new(),
         local,
     };
@@ -448,6 +448,7 @@ pub(crate) fn take(held: &mut Held, assignment: &Assignment) {
     held.fragments.insert(assignment.fragment, assignment.epoch);
     held.fragment_of.extend(tasks.iter().map(|task| (*task, assignment.fragment)));
     held.run.own(tasks, assignment.epoch);
+    held.leaving.remove(&assignment.fragment);
     held.find_exports();
 }
 
@@ -476,22 +477,6 @@ fn ended_instance(run: &Run, event: &Event) -> Option<Path> {
     let path = event.may_end()?;
     let instance = run.tasks()[path.task.index()].instance(path.item)?;
     instance.state.is_terminal().then_some(path)
-}
-
-fn exported_blobs(held: &Held, event: &Event) -> Vec<BlobRef> {
-    let mut blobs = Vec::new();
-    if let Event::Ended {
-        path,
-        outcome: Outcome::Succeeded(outputs),
-        ..
-    } = event
-        && held.exported.contains(&path.task)
-    {
-        outputs
-            .values()
-            .for_each(|value: &Value| value.for_each_blob(&mut |blob| blobs.push(*blob)));
-    }
-    blobs
 }
 
 pub(crate) fn event_size(event: &Event) -> usize {

@@ -1,6 +1,6 @@
 //! Results that the cloud has not acknowledged. They are never dropped.
 
-use eyot_model::{AttemptId, BlobRef, Digest, Epoch, Event, Failure, FailureKind, FragmentId, Outcome, Position, RunId};
+use eyot_model::{AttemptId, BlobRef, Digest, Epoch, Event, Failure, FailureKind, FragmentId, Outcome, Position, RunId, TaskIx, Value};
 use eyot_wire::{Report, ReportItem};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -150,6 +150,15 @@ impl Outbox {
         self.items.iter_mut().filter(own).for_each(|w| w.item.epoch = to);
     }
 
+    /// Others need these blobs of the tasks after all. What of their results was not sent yet waits for them.
+    pub(crate) fn bring(&mut self, run: RunId, tasks: &[TaskIx], blobs: Vec<BlobRef>) {
+        let own = |w: &&mut Waiting| w.item.run == run && w.item.event.task().is_some_and(|task| tasks.contains(&task));
+        for waiting in self.items.iter_mut().skip(self.sent).filter(own) {
+            waiting.blobs = result_blobs(&waiting.item.event);
+        }
+        self.want(blobs);
+    }
+
     /// Results under this epoch commit no more: nothing has to be brought to the cloud for them.
     pub(crate) fn void(&mut self, run: RunId, fragment: FragmentId, epoch: Epoch) {
         let own = |w: &&mut Waiting| w.item.run == run && w.item.fragment == fragment && w.item.epoch == epoch;
@@ -169,6 +178,21 @@ impl Outbox {
         self.uploading.clear();
         self.wanted = self.items.iter().flat_map(|w| w.blobs.iter().copied()).collect();
     }
+}
+
+/// The blobs that a result names.
+pub(crate) fn result_blobs(event: &Event) -> Vec<BlobRef> {
+    let mut blobs = Vec::new();
+    if let Event::Ended {
+        outcome: Outcome::Succeeded(outputs),
+        ..
+    } = event
+    {
+        outputs
+            .values()
+            .for_each(|value: &Value| value.for_each_blob(&mut |blob| blobs.push(*blob)));
+    }
+    blobs
 }
 
 /// Positions of different generations are never compared.

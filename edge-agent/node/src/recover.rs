@@ -6,7 +6,7 @@ use crate::own_runs::whole;
 use crate::permission::Open;
 use crate::record::Record;
 use eyot_engine::GraphError;
-use eyot_model::{DiskState, Outcome, Position, RunId, Timestamp, Value};
+use eyot_model::{DiskState, Position, RunId, Timestamp};
 use eyot_wire::ReportItem;
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ impl Node {
         for run in runs {
             node.recover_starts(run, &open, now);
             if let Some(held) = node.runs.get_mut(&run) {
-                held.run.hold(node.yields.held_tasks(run, held));
+                held.run.rest(node.yields.held_tasks(run, held));
                 // How long the machine was off is not known: the cloud may have given them to others.
                 if held.pause_after().is_some() {
                     held.begin_paused();
@@ -127,17 +127,8 @@ impl Node {
     }
 
     fn wait_for_report(&mut self, item: ReportItem) {
-        let mut blobs = Vec::new();
-        if let Some(held) = self.runs.get(&item.run)
-            && let eyot_model::Event::Ended {
-                path,
-                outcome: Outcome::Succeeded(outputs),
-                ..
-            } = &item.event
-            && held.exported.contains(&path.task)
-        {
-            outputs.values().for_each(|v: &Value| v.for_each_blob(&mut |b| blobs.push(*b)));
-        }
+        let held = self.runs.get(&item.run);
+        let blobs = held.map(|held| held.blobs_to_bring(&item.event)).unwrap_or_default();
         self.outbox.push(item, 256, blobs);
     }
 
@@ -223,11 +214,7 @@ impl Node {
                 if let Some(held) = self.runs.get_mut(&run)
                     && held.fragments.get(&fragment) == Some(&epoch)
                 {
-                    held.fragments.remove(&fragment);
-                    let tasks: Vec<_> = held.fragment_of.iter().filter(|(_, f)| **f == fragment).map(|(t, _)| *t).collect();
-                    held.fragment_of.retain(|_, f| *f != fragment);
-                    held.run.disown(tasks);
-                    held.find_exports();
+                    held.drop_fragment(fragment);
                 }
                 self.yields.remove(run, fragment);
                 unreported.retain(|_, item| !(item.run == run && item.fragment == fragment && item.epoch == epoch));
@@ -247,15 +234,19 @@ impl Node {
             }
             Record::Unsaved { run, path } => drop(self.saved.remove(run, path)),
             Record::AtRest { run, fragment, epoch } => {
-                if self
-                    .runs
-                    .get(&run)
-                    .is_some_and(|held| held.fragments.get(&fragment) == Some(&epoch))
+                if let Some(held) = self.runs.get_mut(&run)
+                    && held.fragments.get(&fragment) == Some(&epoch)
                 {
+                    held.leaves(fragment);
                     self.yields.rested(run, fragment, epoch);
                 }
             }
-            Record::WentOn { run, fragment } => self.yields.remove(run, fragment),
+            Record::WentOn { run, fragment } => {
+                self.yields.remove(run, fragment);
+                if let Some(held) = self.runs.get_mut(&run) {
+                    held.stays(fragment);
+                }
+            }
             Record::History { run, n, events } => self.own.piece(run, n, events),
             Record::Archived { submission, events } => {
                 self.runs.remove(&submission.run);

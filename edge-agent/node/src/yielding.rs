@@ -62,7 +62,7 @@ impl Yields {
         self.0.insert((run, fragment), yielding);
     }
 
-    /// Tasks of a run of which nothing may begin.
+    /// Tasks of a run of which nothing may begin, and about which nothing is decided.
     pub(crate) fn held_tasks(&self, run: RunId, held: &Held) -> Vec<TaskIx> {
         let resting = |fragment: &FragmentId| self.0.contains_key(&(run, *fragment));
         let of = held.fragment_of.iter().filter(|(_, fragment)| resting(fragment));
@@ -82,7 +82,8 @@ impl Node {
             blobs: BTreeSet::new(),
         };
         self.yields.0.insert((run, fragment), yielding);
-        held.run.hold(tasks.iter().copied());
+        held.leaves(fragment);
+        held.run.rest(tasks.iter().copied());
         held.run.yield_running(tasks.iter().copied());
         self.call_back(|id| id.run == run && tasks.contains(&id.path.task), now);
         self.advance(run, now);
@@ -91,13 +92,13 @@ impl Node {
 
     /// The fragment stays after all.
     pub(crate) fn go_on(&mut self, run: RunId, fragment: FragmentId, epoch: Epoch, now: Timestamp) {
-        let held = self
-            .runs
-            .get(&run)
-            .is_some_and(|held| held.fragments.get(&fragment) == Some(&epoch));
-        if !held || self.yields.0.remove(&(run, fragment)).is_none() {
+        let Some(held) = self.runs.get_mut(&run).filter(|held| held.fragments.get(&fragment) == Some(&epoch)) else {
+            return;
+        };
+        if self.yields.0.remove(&(run, fragment)).is_none() {
             return;
         }
+        held.stays(fragment);
         self.append(Record::WentOn { run, fragment });
         self.let_begin(run, fragment, now);
     }
@@ -196,23 +197,21 @@ impl Held {
         self.fragment_of.iter().filter(move |(_, f)| **f == fragment).map(|(task, _)| *task)
     }
 
-    /// Blobs in what the fragment's tasks gave that tasks which have not ended may need.
+    /// Blobs that are needed elsewhere once the fragment is gone: those in what its tasks gave which tasks that have not ended
+    /// may need, and those in what its unfinished tasks read of other fragments here.
     fn needed_elsewhere(&self, fragment: FragmentId) -> Vec<BlobRef> {
         let graph = self.run.graph();
+        let open = |task: &TaskIx| !self.run.tasks()[task.index()].own.state.is_terminal();
         let mut blobs = Vec::new();
         for task in self.tasks_of(fragment) {
-            let own = &self.run.tasks()[task.index()].own;
-            let awaited = graph.dependents(task).iter();
-            let awaited = awaited
-                .map(|d| self.run.tasks()[d.index()].own.state)
-                .any(|state| !state.is_terminal());
-            if let (State::Succeeded, Some(outputs), true) = (own.state, &own.outputs, awaited) {
-                outputs.for_each_blob(&mut |blob| blobs.push(*blob));
-            }
-            // What items have given so far, of a task that goes on elsewhere.
-            let items = self.run.tasks()[task.index()].items.iter().flat_map(|items| &items.instances);
-            for outputs in items.filter(|_| !own.state.is_terminal()).filter_map(|item| item.outputs.as_ref()) {
-                outputs.for_each_blob(&mut |blob| blobs.push(*blob));
+            // What items have given so far, of a task that goes on elsewhere, is needed too.
+            if open(&task) {
+                blobs.extend(self.blobs_of(task));
+                let mut read = graph.reads(task);
+                read.retain(|read| self.fragment_of.get(read).is_some_and(|of| *of != fragment));
+                blobs.extend(read.into_iter().flat_map(|read| self.blobs_of(read)));
+            } else if self.run.tasks()[task.index()].own.state == State::Succeeded && graph.dependents(task).iter().any(open) {
+                blobs.extend(self.blobs_of(task));
             }
         }
         blobs

@@ -277,7 +277,11 @@ fn what_must_not_be_repeated_ends_before_the_fragment_rests() {
     device.node.uploaded(blob().digest);
     device.drain();
     assert!(device.yielded());
-    assert_eq!((device.state(0), device.state(1)), (State::Succeeded, State::Queued));
+    assert_eq!(
+        (device.state(0), device.state(1)),
+        (State::Succeeded, State::Pending),
+        "what comes next is for its new owner to decide"
+    );
 }
 
 #[test]
@@ -363,4 +367,120 @@ fn what_an_operator_has_tried_again_begins_again() {
     device.end(id, good());
     assert_eq!(device.state(0), State::Succeeded);
     assert!(device.sent.iter().any(|message| matches!(message, ToCloud::Report(_))));
+}
+
+const SECOND: FragmentId = FragmentId(1);
+
+/// A device that holds the two tasks in fragments of their own; the second one reads what the first one gives.
+fn two_fragments() -> Device {
+    let mut device = Device::over(Node::new(config(), 1), Vec::new());
+    device.link(vec![]);
+    for (fragment, task) in [(ALL, 0), (SECOND, 1)] {
+        let mut part = assignment(1, true, vec![], vec![]);
+        (part.fragment, part.tasks) = (fragment, vec![TaskIx(task)]);
+        part.awaits = (task > 0).then_some(TaskIx(0)).into_iter().collect();
+        device.hear(ToAgent::Assign(part));
+    }
+    device
+}
+
+fn yield_second(device: &mut Device) {
+    let (run, fragment, epoch) = (RUN, SECOND, Epoch(1));
+    device.hear(ToAgent::Yield { run, fragment, epoch });
+}
+
+fn told_end(device: &Device) -> bool {
+    let ends = |item: &eyot_wire::ReportItem| {
+        matches!(
+            item.event,
+            Event::Ended {
+                outcome: Outcome::Succeeded(_),
+                ..
+            }
+        )
+    };
+    let told = |message: &ToCloud| matches!(message, ToCloud::Report(report) if report.items.iter().any(ends));
+    device.sent.iter().any(told)
+}
+
+#[test]
+fn what_a_fragment_on_its_way_reads_of_another_one_here_is_in_the_cloud_before_it_is_told() {
+    // Before it comes to rest.
+    let mut device = two_fragments();
+    device.end(device.started[0], good());
+    assert!(
+        told_end(&device) && device.uploads.is_empty(),
+        "only this agent needs the file so far"
+    );
+    device.end(
+        device.started[1],
+        Outcome::Failed(eyot_model::Failure::new(eyot_model::FailureKind::Retryable, "busy")),
+    );
+    yield_second(&mut device);
+    assert!(device.uploads == [blob().digest] && !device.yielded());
+    device.node.uploaded(blob().digest);
+    device.drain();
+    assert!(device.yielded());
+
+    // While it is at rest, over a restart too.
+    for restart in [false, true] {
+        let mut device = two_fragments();
+        yield_second(&mut device);
+        assert!(device.yielded());
+        if restart {
+            device = device.crash();
+            device.link(vec![]);
+            device.node.handle_timeout(Timestamp(NOW.0 + 3_600_000_000));
+            device.drain();
+        }
+        device.end(device.started[0], good());
+        assert_eq!(device.uploads, [blob().digest]);
+        assert!(!told_end(&device), "the file is not there yet");
+        device.node.uploaded(blob().digest);
+        device.drain();
+        assert!(told_end(&device));
+    }
+
+    // Where the device hears only afterwards that it was taken away.
+    let mut device = two_fragments();
+    device.node.link_down(NOW);
+    device.end(device.started[0], good());
+    let (run, epoch) = (RUN, Epoch(1));
+    let (kept, fragment) = (ALL, SECOND);
+    device.link(vec![
+        FragmentStanding::Superseded { run, fragment, epoch },
+        FragmentStanding::Keep {
+            run,
+            fragment: kept,
+            epoch,
+        },
+    ]);
+    assert!(device.uploads == [blob().digest] && !told_end(&device));
+}
+
+#[test]
+fn a_file_that_is_lost_does_not_hold_a_move_up() {
+    let mut device = Device::new(true);
+    device.end(device.started[0], good());
+    device.yields();
+    device.end(device.started[1], Outcome::Cancelled);
+    assert!(!device.yielded());
+    device.node.blob_lost(blob().digest);
+    device.drain();
+    assert!(device.yielded(), "the cloud sees what it does not have");
+}
+
+#[test]
+fn nothing_is_decided_about_a_fragment_at_rest() {
+    let broken = || Outcome::Failed(eyot_model::Failure::new(eyot_model::FailureKind::Permanent, "no"));
+    let mut device = two_fragments();
+    yield_second(&mut device);
+    device.end(device.started[0], broken());
+    assert_eq!(device.state(1), State::Pending);
+    let mut device = device.crash();
+    device.link(vec![]);
+    assert_eq!(device.state(1), State::Pending, "over a restart too");
+    let (run, fragment, epoch) = (RUN, SECOND, Epoch(1));
+    device.hear(ToAgent::GoOn { run, fragment, epoch });
+    assert_eq!(device.state(1), State::UpstreamFailed, "it stays, so it is due now");
 }

@@ -226,7 +226,7 @@ impl Run {
 
     fn decide(&mut self, task: TaskIx, now: Timestamp) {
         let entry = &self.tasks[task.index()];
-        if self.owned[task.index()].is_none() {
+        if self.owned[task.index()].is_none() || entry.at_rest {
             return;
         }
         if entry.stale {

@@ -62,6 +62,8 @@ pub struct TaskEntry {
     pub(crate) upstream: Upstream,
     /// Nothing of it is handed out by its owner's wish.
     pub(crate) held: bool,
+    /// Nothing is decided about it either: what was told of it last is to stay the last.
+    pub(crate) at_rest: bool,
     /// It had begun, and a task before it runs anew: nothing of it is handed out until that has ended.
     pub(crate) stale: bool,
     /// The first task before it that failed.

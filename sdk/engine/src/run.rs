@@ -130,6 +130,7 @@ impl Run {
             }
             if let Some(entry) = self.tasks.get_mut(task.index()) {
                 entry.held = false;
+                entry.at_rest = false;
                 let mut released = u32::from(std::mem::take(&mut entry.own.issued));
                 if let Some(items) = &mut entry.items {
                     items.backlog.clear();

@@ -15,11 +15,25 @@ impl Run {
         }
     }
 
-    /// Hands out again what was held.
+    /// As [`Run::hold`], and from now on nothing is decided about `tasks` either, whatever happens to others.
+    pub fn rest(&mut self, tasks: impl IntoIterator<Item = TaskIx>) {
+        let tasks: Vec<TaskIx> = tasks.into_iter().collect();
+        for task in &tasks {
+            if let Some(entry) = self.tasks.get_mut(task.index()) {
+                entry.at_rest = true;
+            }
+        }
+        self.hold(tasks);
+    }
+
+    /// Hands out again what was held, and decides what is due of what rested.
     pub fn unhold(&mut self, tasks: impl IntoIterator<Item = TaskIx>, now: Timestamp) {
         for task in tasks {
             if let Some(entry) = self.tasks.get_mut(task.index()).filter(|entry| entry.held) {
                 entry.held = false;
+                if std::mem::take(&mut entry.at_rest) {
+                    self.undecided.push_back(task);
+                }
                 self.unpark(task);
             }
         }

@@ -79,7 +79,8 @@ fn only_committed_results(run: RunId, row: &Row) -> Result<(), String> {
 
 fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
     let replayed = replay(run, row)?;
-    let mut forced = BTreeMap::new();
+    let stopped = replayed.cancel_requested_by().is_some();
+    let (mut forced, mut overtaken) = (BTreeMap::new(), BTreeMap::new());
     for event in &row.events {
         match event {
             Event::Ended {
@@ -96,9 +97,22 @@ fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &O
                     forced.insert(path.of_generation(0), State::Failed);
                 }
             }
+            // Nothing is tried again of a run that was stopped.
+            Event::Ended {
+                path,
+                outcome: Outcome::Failed(failure),
+                retry_at: None,
+                ..
+            } if stopped && matches!(failure.kind, FailureKind::Retryable | FailureKind::AgentLost) => {
+                forced.insert(path.of_generation(0), State::Failed);
+            }
             // What only a lost device held, and must not be made again, fails what needs it.
             Event::Failed { path, failure, .. } if failure.kind == FailureKind::StateLost && may_lose(scenario) => {
-                forced.insert(path.of_generation(0), State::Failed);
+                if path.item.is_some() {
+                    forced.insert(path.of_generation(0), State::Failed);
+                } else {
+                    overtaken.insert(path.of_generation(0), State::Failed);
+                }
             }
             Event::Resolved {
                 path,
@@ -108,13 +122,13 @@ fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &O
             _ => {}
         }
     }
-    let stopped = replayed.cancel_requested_by().is_some();
-    let expected = expect(scenario, &forced);
+    if stopped {
+        note_cancelled(&replayed, &mut forced, &mut overtaken);
+    }
+    let expected = expect(scenario, &forced, &overtaken);
     for ((task, item), state) in &expected.tasks {
         let found = replayed.tasks()[task.index()].instance(*item).map(|i| i.state);
-        // Whatever had not ended when the run was stopped may be cancelled, or follow from what was.
-        let may_differ = stopped && found.is_none_or(|s| s != State::Succeeded && s.is_terminal());
-        if found != Some(*state) && !may_differ {
+        if found != Some(*state) {
             return Err(format!(
                 "run {run}: {} item {item:?} is {found:?}, the reference says {state}",
                 name(scenario, *task)
@@ -129,6 +143,20 @@ fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &O
         return Err(format!("run {run} was told to end otherwise than the store says"));
     }
     Ok(())
+}
+
+/// What was cancelled with its run; everything else follows from that, as from any other end.
+fn note_cancelled(run: &Run, forced: &mut BTreeMap<Path, State>, overtaken: &mut BTreeMap<Path, State>) {
+    let cancelled = |state: State| state == State::Cancelled;
+    for (ix, task) in (0u32..).map(TaskIx).zip(run.tasks()) {
+        if cancelled(task.own.state) {
+            overtaken.insert(Path::task(ix), State::Cancelled);
+        }
+        let items = task.items.iter().flat_map(|items| (0u32..).zip(&items.instances));
+        for (item, _) in items.filter(|(_, item)| cancelled(item.state)) {
+            forced.insert(Path::item(ix, item), State::Cancelled);
+        }
+    }
 }
 
 /// A run as its stored events make it.

@@ -19,6 +19,9 @@ struct Arguments {
     /// Tell everything that happens, on standard error
     #[arg(long)]
     trace: bool,
+    /// With `--trace`: under the smallest weather found that still fails
+    #[arg(long, requires = "trace")]
+    smallest: bool,
     /// Replace an adapter by a broken one, and look for the first seed that shows it
     #[arg(long, conflicts_with = "mutants")]
     mutant: Option<Mutant>,
@@ -49,10 +52,13 @@ fn main() -> ExitCode {
 fn trace(arguments: &Arguments) -> bool {
     let mut ok = true;
     for seed in arguments.from..arguments.from + arguments.seeds {
-        let setup = Setup {
+        let mut setup = Setup {
             mutant: arguments.mutant,
             ..Setup::random(seed)
         };
+        if let Some((weather, _)) = arguments.smallest.then(|| shrink(seed, arguments.mutant)).flatten() {
+            setup.weather = weather;
+        }
         let mut world = World::new(setup);
         world.trace = true;
         let report = world.run();

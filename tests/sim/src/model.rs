@@ -15,12 +15,14 @@ pub struct Expected {
     pub run: Option<RunState>,
 }
 
-/// `forced` are instances whose way was not theirs to choose, such as an outside effect that was cut off.
+/// `forced` are instances whose way was not theirs to choose, such as an outside effect that was cut off. `overtaken`
+/// are those that ended like this whatever else would have become of them: their run was stopped, or what they need was lost
+/// and must not be made again.
 ///
 /// # Panics
 /// When the scenario itself is wrong.
 #[must_use]
-pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>) -> Expected {
+pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>, overtaken: &BTreeMap<Path, State>) -> Expected {
     let mut expected = Expected::default();
     let mut tasks_value: BTreeMap<String, Value> = BTreeMap::new();
     let inputs = Value::Map((*scenario.inputs).clone());
@@ -37,6 +39,7 @@ pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>) -> Expected {
         scope.bind("tasks", Value::Map(tasks_value.clone()));
         let mut outputs = None;
         let state = match verdict(task.trigger_rule, &up) {
+            _ if overtaken.contains_key(&Path::task(ix)) => overtaken[&Path::task(ix)],
             Verdict::Wait => panic!("a rule waits although everything has ended"),
             Verdict::Skip => State::Skipped,
             Verdict::UpstreamFailed => State::UpstreamFailed,

@@ -179,6 +179,8 @@ impl World {
         self.cloud.kill();
         for machine in 0..self.devices.len() {
             if let Some(link) = self.devices[machine].process.as_ref().and_then(|p| p.link) {
+                // The process that comes after this one knows nothing of it.
+                self.broken.insert(link);
                 self.after(0, 50_000, Happening::MachineMisses { machine, link });
             }
         }

@@ -236,10 +236,19 @@ impl World {
 
     pub(crate) fn upload_ends(&mut self, machine: usize, digest: Digest) {
         let linked = self.devices[machine].process.as_ref().is_some_and(|p| p.link.is_some());
-        if linked && self.cloud.up && self.devices[machine].blobs.holds(&digest) {
-            self.cloud.blobs.insert(digest);
-            let effects = self.devices[machine].turn(self.now, |node, _| node.uploaded(digest));
-            self.device_effects(machine, effects);
+        if !linked || !self.cloud.up {
+            return;
         }
+        let held = self.devices[machine].blobs.holds(&digest);
+        if held {
+            self.cloud.blobs.insert(digest);
+        }
+        // What another agent had brought there is there all the same.
+        let there = held || self.cloud_has(&digest);
+        let effects = self.devices[machine].turn(
+            self.now,
+            |node, _| if there { node.uploaded(digest) } else { node.blob_lost(digest) },
+        );
+        self.device_effects(machine, effects);
     }
 }

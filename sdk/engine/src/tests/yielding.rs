@@ -110,3 +110,15 @@ fn what_yielded_is_ready_again_after_a_restart() {
     house.crash();
     assert_eq!(house.begin(), Some((path, 2)));
 }
+
+#[test]
+fn about_what_rests_nothing_is_decided_until_it_goes_on() {
+    let mut house = House::new(vec![task("a", &[]), task("b", &[0])]);
+    house.run.rest([eyot_model::TaskIx(1)]);
+    let (a, attempt) = house.begin().expect("a does not rest");
+    house.end(a, attempt, Outcome::Failed(Failure::new(FailureKind::Permanent, "no")));
+    assert_eq!((house.state(1), house.ended()), (State::Pending, None));
+    house.run.unhold([eyot_model::TaskIx(1)], house.now);
+    house.drain();
+    assert_eq!((house.state(1), house.ended()), (State::UpstreamFailed, Some(RunState::Failed)));
+}
