@@ -166,6 +166,7 @@ impl Coordinator {
         let over = self.superseded(run, fragment);
         self.store_owner(run, fragment, to, Some("it was moved".to_owned()), now);
         self.commands.extend(over);
+        self.end_earlier_epochs(run, to);
         self.send_assignment(run, fragment);
     }
 

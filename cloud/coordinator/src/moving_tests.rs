@@ -416,3 +416,23 @@ fn a_move_that_has_something_made_anew_ends_every_epoch_that_its_owner_had() {
     let over = |m: &ToAgent| matches!(m, ToAgent::Superseded { fragment: SECOND, epoch: over, .. } if over.0 + 1 == epoch.0);
     assert!(cloud.told(A, over), "it has no epoch of it any more");
 }
+
+#[test]
+fn who_had_a_fragment_before_is_told_so_before_it_moves_back() {
+    let mut cloud = cloud([true; 3], 0);
+    let moves = |cloud: &mut Cloud, from, to, epoch| {
+        cloud.coordinator.move_all(from);
+        cloud.found(Ok(to));
+        cloud
+            .coordinator
+            .yielded(from, RUN, ALL, Epoch(epoch), &BTreeSet::new(), Timestamp(2));
+        cloud.drain();
+    };
+    moves(&mut cloud, A, B, 1);
+    cloud.sent.clear();
+    moves(&mut cloud, B, A, 2);
+    let told = |wanted: &dyn Fn(&ToAgent) -> bool| cloud.sent.iter().position(|(to, m)| *to == A && wanted(m));
+    let over = told(&|m| matches!(m, ToAgent::Superseded { epoch: Epoch(1), .. }));
+    let given = told(&|m| matches!(m, ToAgent::Assign(a) if a.epoch == Epoch(3)));
+    assert!(over.is_some() && over < given, "{over:?}, {given:?}");
+}

@@ -33,7 +33,7 @@ impl Coordinator {
     /// The agent may have had this fragment or others of the run before, and be back without having heard that this is over:
     /// it begins from the facts, and must not take what it had done then along. That goes for what it has under a later epoch
     /// by now, too.
-    fn end_earlier_epochs(&mut self, run: RunId, agent: AgentId) {
+    pub(crate) fn end_earlier_epochs(&mut self, run: RunId, agent: AgentId) {
         let Some(entry) = self.runs.get(&run) else { return };
         for (fragment, owned) in &entry.fragments {
             let over = |(epoch, had): &(&Epoch, &AgentId)| **had == agent && owned.renewed_from != Some((agent, **epoch));

@@ -202,6 +202,9 @@ impl Node {
             }
             held.run.cut_off(&tasks, |path, attempt| running.contains(&(path, attempt)), now);
         }
+        // Under this epoch it is not on its way to another agent.
+        self.yields.remove(run, fragment);
+        self.let_begin(run, fragment, now);
         self.advance(run, now);
         self.admit(now);
     }

@@ -484,3 +484,14 @@ fn nothing_is_decided_about_a_fragment_at_rest() {
     device.hear(ToAgent::GoOn { run, fragment, epoch });
     assert_eq!(device.state(1), State::UpstreamFailed, "it stays, so it is due now");
 }
+
+#[test]
+fn a_fragment_at_rest_that_is_given_to_its_agent_again_goes_on() {
+    let mut device = Device::new(true);
+    device.yields();
+    device.end(device.started[0], Outcome::Cancelled);
+    assert!(device.yielded() && device.started.len() == 1);
+    device.hear(ToAgent::Assign(assignment(2, true, vec![], vec![])));
+    assert_eq!(device.started.len(), 2);
+    assert_eq!(device.started[1].epoch, Epoch(2));
+}
