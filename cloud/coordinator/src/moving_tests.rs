@@ -3,9 +3,11 @@
 use crate::{Change, Command, Coordinator, Submission};
 use eyot_model::{
     AgentId, BlobForm, BlobRef, ComponentRef, Digest, Epoch, Event, Expr, FailureKind, Fragment, FragmentId, Inputs, LinkState, Millis,
-    Outcome, Outputs, Path, Plan, Position, Resolution, RunId, State, Task, TaskIx, Template, Timestamp, Usage, Value, Workflow,
+    OnDisconnect, Outcome, Outputs, Path, Plan, Position, Resolution, RunId, State, Task, TaskIx, Template, Timestamp, Usage, Value,
+    Workflow,
 };
 use eyot_wire::{Report, ReportItem, SavedBody, SavedState, ToAgent};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const RUN: RunId = RunId(1);
