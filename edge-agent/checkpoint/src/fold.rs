@@ -1,7 +1,8 @@
 //! Bringing the store up to the journal, and starting it anew when it fails.
 
+use crate::ends::Ends;
 use crate::journal::{Journal, JournalError, Scan};
-use crate::record::{Entry, Keep, LiveKey};
+use crate::record::Entry;
 use crate::store::{Batch, CheckpointStore, Fold, MemoryStore, Pair, StoreError, StoreSource};
 use eyot_model::Position;
 use parking_lot::RwLock;
@@ -182,27 +183,23 @@ impl Folder {
         self.durable = n;
     }
 
-    /// Applies records in order, and `position` with the last of them.
+    /// Applies records in order, and `position` with the last of them: before, the store says that it is where it was.
     pub(crate) fn apply<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>, position: Option<Position>) -> Result<(), StoreError> {
         let entries: Vec<&Entry> = entries.into_iter().collect();
-        let over = ends_in(&entries);
+        let ends = Ends::of(entries.iter().copied());
         let mut batch = Batch::default();
-        let mut last = None;
         let (mut count, mut bytes) = (0, 0);
-        for entry in entries {
-            if !is_over(entry, &over) {
-                self.fold.fold(entry.position, &entry.payload, &mut batch);
-            }
-            last = Some(entry.position);
+        for entry in entries.into_iter().filter(|entry| !ends.is_over(entry, u64::MAX)) {
+            self.fold.fold(entry.position, &entry.payload, &mut batch);
             count += 1;
             bytes += entry.payload.len();
             if count >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-                self.apply_batch(&std::mem::take(&mut batch), last)?;
+                self.apply_batch(&std::mem::take(&mut batch), None)?;
                 (count, bytes) = (0, 0);
             }
         }
-        if !batch.is_empty() || last.is_some() || position.is_some() {
-            self.apply_batch(&batch, position.or(last))?;
+        if !batch.is_empty() || position.is_some() {
+            self.apply_batch(&batch, position)?;
         }
         Ok(())
     }
@@ -243,23 +240,6 @@ impl Folder {
                 Ok(true)
             }
         }
-    }
-}
-
-/// The last end of each key among `entries`. What belongs to a key and comes before its end would be written only to be
-/// deleted again: most runs are over before they are folded, and cost the store nothing.
-fn ends_in(entries: &[&Entry]) -> BTreeMap<LiveKey, u64> {
-    let ends = entries.iter().filter_map(|entry| match entry.keep {
-        Keep::Ends(key) => Some((key, entry.position.n)),
-        Keep::WhileLive(_) | Keep::UntilFolded => None,
-    });
-    ends.collect()
-}
-
-fn is_over(entry: &Entry, ends: &BTreeMap<LiveKey, u64>) -> bool {
-    match entry.keep {
-        Keep::WhileLive(key) => ends.get(&key).is_some_and(|end| entry.position.n < *end),
-        Keep::Ends(_) | Keep::UntilFolded => false,
     }
 }
 
@@ -307,13 +287,19 @@ pub(crate) fn round(journal: &mut impl JournalAccess, folder: &mut Folder, journ
             rebuild(journal, folder)?;
         }
     }
+    let mut through = None;
     loop {
-        let after = folder.applied;
-        let entries = journal.with(|j| j.to_fold(after, BATCH_RECORDS, BATCH_BYTES));
-        if entries.is_empty() {
+        let after = through.map_or(folder.applied, |at: Position| at.n);
+        let found = journal.with(|j| j.to_fold(after, BATCH_RECORDS, BATCH_BYTES));
+        if found.through.is_none() {
             break;
         }
-        folder.apply(&entries, None)?;
+        folder.apply(&found.entries, None)?;
+        through = found.through;
+    }
+    // Only now: of what is over nothing was written, and before its end is folded too the store is at no position of the journal.
+    if through.is_some() {
+        folder.apply([], through)?;
     }
     if folder.durable < folder.applied {
         folder.flush()?;

@@ -9,10 +9,12 @@ mod reader;
 mod scan;
 mod segment;
 mod trim;
+mod unfolded;
 
 pub use scan::{Damage, DamageKind};
 pub(crate) use scan::{Scan, scan};
 pub(crate) use trim::Trim;
+pub(crate) use unfolded::ToFold;
 
 use crate::disk::{Disk, DiskFile};
 use crate::record::{Entry, Keep, RECORD_LIMIT, Record};
@@ -22,6 +24,7 @@ use segment::{Header, SEGMENT_HEADER};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use unfolded::Unfolded;
 
 /// Longest batch, in bytes of all its payloads.
 pub const BATCH_LIMIT: usize = 64 << 20;
@@ -90,14 +93,6 @@ struct Old {
     file_len: u64,
 }
 
-/// A record that the store does not durably hold yet.
-#[derive(Debug)]
-struct Pending {
-    entry: Entry,
-    /// Its batch goes on after it.
-    more: bool,
-}
-
 #[derive(Debug)]
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
@@ -115,8 +110,7 @@ pub(crate) struct Journal {
     synced: u64,
     dropped: u64,
     examined: u64,
-    pending: VecDeque<Pending>,
-    pending_bytes: u64,
+    unfolded: Unfolded,
     live: LiveSet,
     /// Copies of live records that are not known to be durable, and whose segments may be gone.
     carry: Vec<Entry>,
@@ -180,8 +174,7 @@ impl Journal {
             synced: durable.min(scan.last),
             dropped: scan.dropped,
             examined: scan.examined,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
+            unfolded: Unfolded::default(),
             live: std::mem::take(&mut scan.live),
             carry: Vec::new(),
             buffer: Vec::new(),
@@ -189,15 +182,9 @@ impl Journal {
             rewrites: 0,
         };
         let needed = stored.map_or(0, |p| p.n).min(journal.synced);
-        journal.pending = scan
-            .entries
-            .range(needed + 1..)
-            .map(|(_, entry)| Pending {
-                entry: entry.clone(),
-                more: false,
-            })
-            .collect();
-        journal.pending_bytes = journal.pending.iter().map(|p| p.entry.payload.len() as u64).sum();
+        for (_, entry) in scan.entries.range(needed + 1..) {
+            journal.unfolded.push(entry.clone(), false);
+        }
         let copies = std::mem::take(&mut scan.unsure_copies);
         journal.carry = scan
             .entries
@@ -254,12 +241,12 @@ impl Journal {
 
     /// Records that the store does not durably hold.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.len()
+        self.unfolded.len()
     }
 
     /// Their payload bytes.
     pub(crate) fn pending_bytes(&self) -> u64 {
-        self.pending_bytes
+        self.unfolded.bytes()
     }
 
     /// Whether appending would begin a new segment, which must not happen during a sync.
@@ -307,8 +294,7 @@ impl Journal {
                 payload: record.payload,
             };
             self.live.note(&entry, false);
-            self.pending_bytes += entry.payload.len() as u64;
-            self.pending.push_back(Pending { entry, more: i < count });
+            self.unfolded.push(entry, i < count);
             self.last = self.next;
             self.next += 1;
         }
@@ -412,8 +398,9 @@ impl Journal {
         if !self.carry.is_empty() {
             frame::encode_mark(out, index, self.synced, SEGMENT_HEADER, self.dropped);
         }
-        for p in self.pending.iter().filter(|p| p.entry.position.n > self.synced) {
-            frame::encode_record(out, index, p.entry.position.n, p.entry.keep, &p.entry.payload, p.more);
+        for waiting in self.unfolded.after(self.synced) {
+            let entry = &waiting.entry;
+            frame::encode_record(out, index, entry.position.n, entry.keep, &entry.payload, waiting.more);
         }
     }
 
@@ -561,32 +548,13 @@ impl Journal {
         }
     }
 
-    /// Records for the store: durable ones after number `after`, at most `count` of them and about `bytes`.
-    pub(crate) fn to_fold(&self, after: u64, count: usize, bytes: usize) -> Vec<Entry> {
-        let mut total = 0;
-        let from = self.pending.partition_point(|p| p.entry.position.n <= after);
-        self.pending
-            .range(from..)
-            .map(|p| &p.entry)
-            .take_while(|entry| entry.position.n <= self.synced)
-            .take(count)
-            .take_while(|entry| {
-                let fits = total == 0 || total + entry.payload.len() <= bytes;
-                total += entry.payload.len();
-                fits
-            })
-            .cloned()
-            .collect()
+    /// What the store lacks after record `after`, at most `count` records and about `bytes`.
+    pub(crate) fn to_fold(&self, after: u64, count: usize, bytes: usize) -> ToFold {
+        self.unfolded.to_fold(after, self.synced, count, bytes)
     }
 
     /// The store durably holds everything up to record `n`.
     pub(crate) fn folded(&mut self, n: u64) {
-        let n = n.min(self.synced);
-        while let Some(done) = self.pending.pop_front_if(|p| p.entry.position.n <= n) {
-            self.pending_bytes -= done.entry.payload.len() as u64;
-        }
-        if self.pending.is_empty() {
-            self.pending.shrink_to(64);
-        }
+        self.unfolded.folded(n.min(self.synced));
     }
 }

@@ -14,6 +14,7 @@
 
 mod checkpoint;
 pub mod disk;
+mod ends;
 mod fold;
 mod journal;
 mod record;

@@ -5,6 +5,7 @@ use eyot_checkpoint::store::StoreError;
 use eyot_checkpoint::{Checkpoint, Recovered, Report, StoreView};
 use eyot_model::Position;
 use eyot_node::{Fold, Record};
+use std::collections::BTreeSet;
 
 /// Keys read at once.
 const PAGE: usize = 1_024;
@@ -20,11 +21,17 @@ pub type Records = Vec<(Position, Record)>;
 /// [`StoreError`]
 pub fn read(found: &Recovered) -> Result<Records, StoreError> {
     let mut records = Records::new();
+    let folded = found.store.folded()?.map_or(0, |position| position.n);
+    let tail = || found.tail.iter().filter(|entry| entry.position.n > folded);
+    let later: BTreeSet<Position> = tail().map(|entry| entry.position).collect();
     for prefix in Fold::prefixes() {
         read_store(&found.store, &prefix, &mut records)?;
+        if prefix == Fold::history_prefix() {
+            // A round of folding that was cut off may have brought a part of the tail into the store already.
+            records.retain(|(position, _)| !later.contains(position));
+        }
     }
-    let folded = found.store.folded()?.map_or(0, |position| position.n);
-    for entry in found.tail.iter().filter(|entry| entry.position.n > folded) {
+    for entry in tail() {
         take(entry.position, &entry.payload, &mut records);
     }
     Ok(records)
