@@ -21,11 +21,7 @@ pub(crate) struct Authority {
 
 impl eyot_link::Authority for Authority {
     fn check(&self, agent: AgentId, _serial: Serial) -> Standing {
-        match self.fleet.get(agent) {
-            Some((record, _)) if record.revoked => Standing::Revoked,
-            Some(_) => Standing::Allowed,
-            None => Standing::Unknown,
-        }
+        self.fleet.standing(agent)
     }
 
     fn enrol<'a>(&'a self, enrolment: Enrolment<'a>) -> Later<'a, Result<Admission, String>> {

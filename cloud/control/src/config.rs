@@ -66,7 +66,7 @@ pub struct LimitArgs {
     /// Requests that are served at the same time
     #[arg(long, env = "EYOT_MAX_REQUESTS", default_value_t = 512)]
     pub max_requests: u32,
-    /// Connections that are open at the same time
+    /// Connections that are open at the same time, a quarter of them from one address
     #[arg(long, env = "EYOT_MAX_CONNECTIONS", default_value_t = 2048)]
     pub max_connections: u32,
     /// Longest time for a request that is not an upload, a download or a stream of events

@@ -2,6 +2,7 @@
 
 use crate::store::{AgentRecord, Change, Store};
 use eyot_clock::SKEW_LIMIT;
+use eyot_link::Standing;
 use eyot_model::api::AgentView;
 use eyot_model::{AgentId, AgentProfile, Capacity, DiskState, LinkState, Load, Timestamp};
 use eyot_wire::{CloseCode, ToAgent};
@@ -226,6 +227,15 @@ impl Fleet {
     /// Whether what the agent says counts.
     pub(crate) fn is_welcome(&self, agent: AgentId) -> bool {
         self.members.read().get(&agent).is_some_and(|m| !m.record.revoked)
+    }
+
+    /// Whether the agent may link: asked several times for each connection.
+    pub(crate) fn standing(&self, agent: AgentId) -> Standing {
+        match self.members.read().get(&agent) {
+            Some(member) if member.record.revoked => Standing::Revoked,
+            Some(_) => Standing::Allowed,
+            None => Standing::Unknown,
+        }
     }
 
     /// The stored record of an agent, and its link.

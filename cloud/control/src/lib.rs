@@ -17,6 +17,7 @@ mod clock;
 pub mod command;
 mod conductor;
 pub mod config;
+mod crowd;
 mod deploying;
 mod fleet;
 mod grants;

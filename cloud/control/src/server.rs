@@ -200,8 +200,11 @@ impl Server {
             false => Some(tls::acceptor(ca, http_names(&args, http), stop.clone())?),
         };
         let router = api::router(app);
-        let most = args.limits.max_connections.max(1) as usize;
-        let listening = tokio::spawn(listener::serve(listener, acceptor, router, most, stop.clone()));
+        let bounds = listener::Bounds {
+            connections: args.limits.max_connections.max(1) as usize,
+            patience: listener::PATIENCE,
+        };
+        let listening = tokio::spawn(listener::serve(listener, acceptor, router, bounds, stop.clone()));
         tracing::info!(%http, %quic, data = %data.display(), dev = args.dev, "the control plane is up");
         Ok(Self {
             http,

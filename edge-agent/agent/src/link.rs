@@ -184,7 +184,8 @@ async fn work(
                         }
                     }
                 }
-                if let Err(error) = send_logs(runtime, link).await {
+                // Not before the inventory: the control plane takes nothing else first.
+                if runtime.look(eyot_node::Node::is_linked) && let Err(error) = send_logs(runtime, link).await {
                     return Arc::new(error);
                 }
             }

@@ -172,6 +172,12 @@ impl Node {
         true
     }
 
+    /// Whether the link is up and both ends have told each other what they hold: only then does anything else flow.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        self.link == Link::Up
+    }
+
     /// What the agent is busy with. The shell adds the free disk.
     #[must_use]
     pub fn load(&self) -> Load {

@@ -21,6 +21,7 @@ mod value;
 mod workflow;
 
 pub use blob::{BlobForm, BlobRef, Digest, ParseDigestError};
+pub use depth::one_message;
 pub use disk::DiskState;
 pub use event::{Event, Outcome, Resolution, RunOutcome, SkipReason, Usage};
 pub use failure::{Failure, FailureKind, Recovery};

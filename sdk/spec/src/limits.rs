@@ -10,6 +10,8 @@ pub const MAX_NESTING: usize = 48;
 pub const MAX_NODES: usize = 2_000_000;
 /// Most nodes that aliases may add to what is written.
 pub const MAX_ALIAS_NODES: usize = 50_000;
+/// Most bytes of text that aliases may add to what is written.
+pub const MAX_ALIAS_BYTES: usize = MAX_TEXT_BYTES;
 /// Most mistakes reported at once.
 pub const MAX_DIAGNOSTICS: usize = 50;
 /// Longest name of a workflow, namespace, task, input or output, in characters.

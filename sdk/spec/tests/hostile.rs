@@ -23,6 +23,16 @@ fn a_billion_laughs_are_refused() {
 }
 
 #[test]
+fn a_long_text_repeated_often_is_refused() {
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 10_000].join(", "));
+    let found = errors(&text);
+    assert!(
+        found[0].contains("too-large anchors and aliases repeat more than 4194304 bytes"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn depth_and_length_are_bounded() {
     for text in [
         "[".repeat(100_000),

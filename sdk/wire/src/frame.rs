@@ -60,7 +60,7 @@ pub fn frame_len(header: [u8; HEADER_LEN]) -> Result<usize, DecodeError> {
 /// # Errors
 /// When the bytes are not exactly one message.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
-    let (message, rest) = postcard::take_from_bytes(body).map_err(DecodeError::Postcard)?;
+    let (message, rest) = eyot_model::one_message(|| postcard::take_from_bytes(body)).map_err(DecodeError::Postcard)?;
     if rest.is_empty() {
         Ok(message)
     } else {

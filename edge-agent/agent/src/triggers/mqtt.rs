@@ -14,8 +14,8 @@ use std::time::Duration;
 const MESSAGE_LIMIT: usize = 16 << 20;
 /// A larger payload becomes a blob, in bytes.
 const VALUE_LIMIT: usize = 1 << 20;
-/// Messages that wait for their runs.
-const AHEAD: usize = 64;
+/// Messages that wait for their runs: each may be as long as a message can be.
+const AHEAD: usize = 4;
 /// Requests that wait for the connection: more than there are messages to acknowledge.
 const REQUESTS: usize = 1_024;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

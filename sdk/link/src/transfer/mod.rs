@@ -12,10 +12,12 @@ use eyot_blob::{Begin, Outline, Source, Store};
 use eyot_model::Digest;
 use eyot_wire::{BLOB_LIMIT, BlobReply, BlobRequest, RANGE_LIMIT, StreamKind, stream_code};
 use quinn::{RecvStream, SendStream, VarInt};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const _: () = assert!(RANGE_LIMIT == eyot_blob::RANGE_LEN);
 
+/// A peer that gives or takes not one byte for so long has stalled, and gives its place up.
+const STALL: Duration = Duration::from_secs(60);
 /// How often a transfer of the same blob that somebody else began is waited for before this gives up.
 const FOLLOWS: u32 = 3;
 

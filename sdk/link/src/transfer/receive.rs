@@ -1,18 +1,15 @@
 //! The receiving end of a blob's bytes.
 
-use super::{TransferError, decode_outline};
+use super::{STALL, TransferError, decode_outline};
 use crate::{Error, frames};
 use eyot_blob::{Arrival, Outline, RANGE_LEN};
 use eyot_model::Digest;
 use eyot_wire::{BlobReply, stream_code};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Ranges that wait to be verified and written.
 const AHEAD: usize = 4;
-/// A sender that gives not one byte for so long has stalled.
-const STALL: Duration = Duration::from_secs(60);
 
 /// Reads the outline and proves it.
 pub(super) async fn outline(recv: &mut RecvStream, digest: Digest, size: u64) -> Result<Outline, TransferError> {

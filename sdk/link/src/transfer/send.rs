@@ -1,6 +1,6 @@
 //! The sending end of a blob's bytes.
 
-use super::TransferError;
+use super::{STALL, TransferError};
 use crate::Error;
 use bytes::Bytes;
 use eyot_blob::{RANGE_LEN, Source, Store};
@@ -48,7 +48,7 @@ pub(super) async fn ranges(stream: &mut SendStream, source: &Source, offset: u64
     let mut read = read_ahead(source.clone(), offset);
     while let Some(range) = read.recv().await {
         match range {
-            Ok(bytes) => stream.write_chunk(bytes).await?,
+            Ok(bytes) => write(stream, bytes).await?,
             Err(stopped) => {
                 let _ = stream.reset(VarInt::from_u32(stream_code::CUT));
                 return Err(stopped);
@@ -56,6 +56,21 @@ pub(super) async fn ranges(stream: &mut SendStream, source: &Source, offset: u64
         }
     }
     let _ = stream.finish();
+    Ok(())
+}
+
+/// Writes all of it, however slow the way is, as long as the peer takes some of it.
+async fn write(stream: &mut SendStream, bytes: Bytes) -> Result<(), Stopped> {
+    let mut rest = [bytes];
+    while !rest[0].is_empty() {
+        match tokio::time::timeout(STALL, stream.write_chunks(&mut rest)).await {
+            Ok(written) => drop(written?),
+            Err(_) => {
+                let _ = stream.reset(VarInt::from_u32(stream_code::CUT));
+                return Err(Stopped::Interrupted);
+            }
+        }
+    }
     Ok(())
 }
 

@@ -122,12 +122,13 @@ impl Node {
         }
     }
 
-    /// How many nodes it is, itself included.
-    pub(crate) fn count(&self) -> usize {
+    /// How much it is, itself included: nodes, and bytes of text in them.
+    pub(crate) fn extent(&self) -> (usize, usize) {
+        let sum = |(nodes, bytes): (usize, usize), (more, longer): (usize, usize)| (nodes + more, bytes + longer);
         match &self.kind {
-            Kind::Scalar(_) => 1,
-            Kind::List(items) => 1 + items.iter().map(Self::count).sum::<usize>(),
-            Kind::Map(entries) => 1 + entries.iter().map(|e| 1 + e.value.count()).sum::<usize>(),
+            Kind::Scalar(scalar) => (1, scalar.text.len()),
+            Kind::List(items) => items.iter().map(Self::extent).fold((1, 0), sum),
+            Kind::Map(entries) => entries.iter().map(|e| sum((1, e.key.len()), e.value.extent())).fold((1, 0), sum),
         }
     }
 }

@@ -68,6 +68,7 @@ struct Builder<'s, 't> {
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
     alias_nodes: usize,
+    alias_bytes: usize,
     mistakes: Vec<Mistake>,
 }
 
@@ -95,6 +96,7 @@ impl<'s, 't> Builder<'s, 't> {
             anchors: BTreeMap::new(),
             nodes: 0,
             alias_nodes: 0,
+            alias_bytes: 0,
             mistakes: Vec::new(),
         }
     }
@@ -130,15 +132,17 @@ impl<'s, 't> Builder<'s, 't> {
                 let node = self
                     .anchors
                     .get(&id)
-                    .cloned()
                     .ok_or_else(|| Mistake::new(place, code::SYNTAX, "this alias stands within its own anchor"))?;
-                self.alias_nodes += node.count();
-                self.within_aliases(place)?;
-                let depth = self.open.len() + depth(&node);
+                let (extent, depth) = (node.extent(), self.open.len() + depth(node));
+                // Before it is copied.
+                self.repeat(extent, place)?;
                 if depth > limits::MAX_NESTING {
                     return Err(too_deep(place));
                 }
-                self.add(node, 0)
+                match self.anchors.get(&id).cloned() {
+                    Some(node) => self.add(node, 0),
+                    None => Ok(()),
+                }
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let node = self.scalar(&text, style, tag.as_deref(), start, place)?;
@@ -157,11 +161,17 @@ impl<'s, 't> Builder<'s, 't> {
         }
     }
 
-    fn within_aliases(&self, place: Place) -> Result<(), Mistake> {
-        if self.alias_nodes <= limits::MAX_ALIAS_NODES {
+    /// Counts what an anchor or alias repeats.
+    fn repeat(&mut self, (nodes, bytes): (usize, usize), place: Place) -> Result<(), Mistake> {
+        self.alias_nodes += nodes;
+        self.alias_bytes += bytes;
+        let message = if self.alias_nodes > limits::MAX_ALIAS_NODES {
+            format!("anchors and aliases repeat more than {} values", limits::MAX_ALIAS_NODES)
+        } else if self.alias_bytes > limits::MAX_ALIAS_BYTES {
+            format!("anchors and aliases repeat more than {} bytes of text", limits::MAX_ALIAS_BYTES)
+        } else {
             return Ok(());
-        }
-        let message = format!("anchors and aliases repeat more than {} values", limits::MAX_ALIAS_NODES);
+        };
         Err(Mistake::new(place, code::TOO_LARGE, message))
     }
 
@@ -231,8 +241,7 @@ impl<'s, 't> Builder<'s, 't> {
         }
         if anchor > 0 {
             // Kept twice, so it counts like an alias.
-            self.alias_nodes += node.count();
-            self.within_aliases(node.place)?;
+            self.repeat(node.extent(), node.place)?;
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.kind) {

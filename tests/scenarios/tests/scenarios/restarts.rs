@@ -109,6 +109,8 @@ async fn a_control_plane_killed_in_mid_run_takes_the_run_up_again() -> Result<()
     let again: Vec<_> = detail.tasks.iter().filter(|task| task.attempts > 1).collect();
     ensure!(again.is_empty(), "{again:?}");
     ensure!(task(&detail, "join")?.attempts == 1);
+    // The lines that the tasks had said meanwhile did not go before what the devices hold.
+    ensure!(!scene.cloud.said().contains("no inventory"), "a link began with the wrong message");
     scene.left.must_live()?;
     scene.right.must_live()?;
     scene.stage.close();

@@ -65,6 +65,7 @@ pub fn probe(
     #[default]
     fail_before: u32,
 ) -> Result<Done, Failure> {
+    info!("works for {work_ms} ms");
     if act == Act::Steps {
         return steps(work_ms, save_ms, state_bytes, echo);
     }
