@@ -1,6 +1,7 @@
 //! What is known of each unfinished run at a glance, and who waits for news of it. Everything here is committed.
 
-use eyot_model::{AgentId, RunId, State};
+use crate::feed::{Feeds, Numbered};
+use eyot_model::{AgentId, RunId, State, Workflow};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,12 +18,19 @@ struct Inner {
     counts: HashMap<RunId, BTreeMap<State, u32>>,
     owned: HashMap<AgentId, u32>,
     watchers: HashMap<RunId, watch::Sender<()>>,
+    feeds: Feeds,
 }
 
 impl Board {
-    /// Something of the run was committed.
-    pub(crate) fn news(&self, run: RunId, counts: BTreeMap<State, u32>) {
+    /// A run begins, or is taken up with `last` entries in the store.
+    pub(crate) fn begin(&self, run: RunId, workflow: Arc<Workflow>, last: u64) {
+        self.inner.write().feeds.begin(run, workflow, last);
+    }
+
+    /// Something of the run was committed: these entries, among other things.
+    pub(crate) fn news(&self, run: RunId, counts: BTreeMap<State, u32>, entries: Vec<Numbered>) {
         let mut inner = self.inner.write();
+        inner.feeds.push(run, entries);
         inner.counts.insert(run, counts);
         Self::wake(&mut inner, run);
     }
@@ -33,6 +41,17 @@ impl Board {
         inner.counts.remove(&run);
         Self::wake(&mut inner, run);
         inner.watchers.remove(&run);
+        inner.feeds.end(run);
+    }
+
+    /// The workflow of a run that is live or ended lately.
+    pub(crate) fn workflow(&self, run: RunId) -> Option<Arc<Workflow>> {
+        self.inner.read().feeds.workflow(run)
+    }
+
+    /// The run's entries after number `after`; None where the store has to be asked.
+    pub(crate) fn entries(&self, run: RunId, after: u64) -> Option<Vec<Numbered>> {
+        self.inner.read().feeds.after(run, after)
     }
 
     fn wake(inner: &mut Inner, run: RunId) {

@@ -19,6 +19,7 @@ mod conductor;
 pub mod config;
 mod crowd;
 mod deploying;
+mod feed;
 mod fleet;
 mod grants;
 mod integrity;

@@ -65,13 +65,10 @@ pub(crate) struct Chosen {
 /// Finds or reads the workflow that a request names.
 pub(crate) async fn choose(store: &Store, blobs: &eyot_blob::Store, choice: &WorkflowChoice) -> Result<Chosen, Error> {
     match choice {
-        WorkflowChoice::Ref(name) => {
-            let record = stored(store, name).await?;
-            Ok(Chosen {
-                workflow: record.workflow,
-                to_store: None,
-            })
-        }
+        WorkflowChoice::Ref(name) => Ok(Chosen {
+            workflow: find(store, name).await?,
+            to_store: None,
+        }),
         WorkflowChoice::Source(source) => {
             let parsed = read(store, blobs, source).await?.map_err(invalid)?;
             let record = direct(source, parsed.workflow);
@@ -101,21 +98,34 @@ pub(crate) fn record(source: &WorkflowSource, workflow: Workflow, direct: bool) 
     }
 }
 
-/// `name`, `name@version`, or either with `namespace/` before it.
+/// The workflow of this name, with the text that it came from.
 pub(crate) async fn stored(store: &Store, name: &str) -> Result<WorkflowRecord, Error> {
+    let (namespace, workflow, version) = parts(name);
+    let found = match version {
+        Some(version) => store.workflow(namespace, workflow, version).await?,
+        None => store.newest_workflow(namespace, workflow).await?,
+    };
+    found.ok_or_else(|| unknown(name))
+}
+
+async fn find(store: &Store, name: &str) -> Result<Arc<Workflow>, Error> {
+    let (namespace, workflow, version) = parts(name);
+    store.spec(namespace, workflow, version).await?.ok_or_else(|| unknown(name))
+}
+
+/// Namespace, name and version of `name`, `name@version`, or either with `namespace/` before it.
+fn parts(name: &str) -> (&str, &str, Option<&str>) {
     let (path, version) = match name.split_once('@') {
         Some((path, version)) => (path, Some(version)),
         None => (name, None),
     };
     let (namespace, workflow) = path.rsplit_once('/').unwrap_or((DEFAULT_NAMESPACE, path));
-    let found = match version {
-        Some(version) => store.workflow(namespace, workflow, version).await?,
-        None => store.newest_workflow(namespace, workflow).await?,
-    };
-    found.ok_or_else(|| {
-        let shown: String = name.chars().take(120).collect();
-        Error::not_found("workflow.not-found", format!("there is no workflow `{shown}`"))
-    })
+    (namespace, workflow, version)
+}
+
+fn unknown(name: &str) -> Error {
+    let shown: String = name.chars().take(120).collect();
+    Error::not_found("workflow.not-found", format!("there is no workflow `{shown}`"))
 }
 
 /// A problem with everything that is wrong in the text.

@@ -2,6 +2,7 @@
 
 use super::views;
 use super::{App, Error};
+use crate::feed::Numbered;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -35,8 +36,10 @@ pub(super) async fn follow(State(app): State<App>, Path(run): Path<String>, head
     };
     // Watched before anything is read, so that nothing falls between.
     let news = app.board.watch(run);
-    let record = super::runs::load(&app, run).await?;
-    let workflow = super::runs::workflow_of(&app, &record).await?;
+    let workflow = match app.board.workflow(run) {
+        Some(workflow) => workflow,
+        None => super::runs::workflow_of(&app, &super::runs::load(&app, run).await?).await?,
+    };
     let (events, stream) = mpsc::channel(AHEAD);
     tokio::spawn(tell(app, run, workflow, after, news, events));
     let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
@@ -45,6 +48,15 @@ pub(super) async fn follow(State(app): State<App>, Path(run): Path<String>, head
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Committed entries after number `last`: from memory what was just committed, from the store what is older.
+async fn entries(app: &App, run: RunId, last: u64) -> Result<Vec<Numbered>, crate::store::Error> {
+    if let Some(entries) = app.board.entries(run, last) {
+        return Ok(entries);
+    }
+    let stored = app.store.entries(run, last, PAGE).await?;
+    Ok(stored.into_iter().map(|(seq, entry)| (seq, Arc::new(entry))).collect())
 }
 
 /// Tells the run's entries until it has ended, the reader is gone, or the control plane stops.
@@ -61,7 +73,7 @@ async fn tell(
             news.mark_unchanged();
         }
         loop {
-            let entries = match app.store.entries(run, last, PAGE).await {
+            let entries = match entries(&app, run, last).await {
                 Ok(entries) => entries,
                 Err(error) => {
                     // The reader comes back and goes on after what it has.

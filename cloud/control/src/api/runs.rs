@@ -3,7 +3,7 @@
 use super::body::{Body, Params};
 use super::{App, Error, blocking, page, views};
 use crate::clock;
-use crate::conductor::{Input, Submit};
+use crate::conductor::{Begun, Input, Submit};
 use crate::registry;
 use crate::store::{Change, RunFilter, RunRecord};
 use axum::Json;
@@ -103,11 +103,12 @@ pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest
         })
         .await?;
     match begun {
-        Ok(begun) if begun == run => {
+        Ok(Begun::New(record)) => Ok((StatusCode::CREATED, Json(views::run(&record, &app.board, &app.fleet)))),
+        Ok(Begun::Known(begun)) if begun == run => {
             let record = load(&app, run).await?;
             Ok((StatusCode::CREATED, Json(views::run(&record, &app.board, &app.fleet))))
         }
-        Ok(earlier) => {
+        Ok(Begun::Known(earlier)) => {
             let same = match &key {
                 Some(key) => app.store.run_of_key(key).await?.is_some_and(|(_, first)| first == fingerprint),
                 None => true,

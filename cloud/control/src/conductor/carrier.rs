@@ -2,10 +2,11 @@
 
 use crate::access::Access;
 use crate::board::Board;
+use crate::feed::Numbered;
 use crate::fleet::Fleet;
-use crate::store::{Change, Error, Guard, Store};
+use crate::store::{Change, Guard, Store};
 use eyot_coordinator::Readable;
-use eyot_model::{AgentId, Digest, FragmentId, Path, RunId, State, TaskIx};
+use eyot_model::{AgentId, Digest, FragmentId, Path, RunId, State, TaskIx, Workflow};
 use eyot_wire::ToAgent;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,16 +28,22 @@ pub(super) enum Effect {
     },
     /// Somebody waits for the step.
     Answer(Box<dyn FnOnce() + Send>),
-    /// Something of the run is stored.
+    /// Something of the run is stored: these entries, among other things.
     News {
         run: RunId,
         counts: BTreeMap<State, u32>,
+        entries: Vec<Numbered>,
     },
     Ended(RunId),
     /// A run that an agent coordinates: it may bring blobs for it.
     Foreign {
         run: RunId,
         agent: AgentId,
+    },
+    /// A run that is new.
+    Begin {
+        run: RunId,
+        workflow: Arc<Workflow>,
     },
     /// What the owner of a fragment may read from now on.
     Assign {
@@ -121,11 +128,7 @@ impl Carrier {
                 }
                 Err(error) => error,
             };
-            let passes = match &failed {
-                Error::Sql(source) => !matches!(&**source, sqlx::Error::Database(e) if e.kind() != sqlx::error::ErrorKind::Other),
-                _ => false,
-            };
-            if !passes || self.fatal.is_cancelled() {
+            if !failed.may_pass() || self.fatal.is_cancelled() {
                 tracing::error!(error = %crate::chain(&failed), "the store and the runs in memory have parted: stopping");
                 return false;
             }
@@ -143,12 +146,13 @@ impl Carrier {
         match effect {
             Effect::Send { agent, message } => self.fleet.send(agent, *message),
             Effect::Answer(answer) => answer(),
-            Effect::News { run, counts } => self.board.news(run, counts),
+            Effect::News { run, counts, entries } => self.board.news(run, counts, entries),
             Effect::Ended(run) => {
                 self.board.ended(run);
                 self.access.end(run);
             }
             Effect::Foreign { run, agent } => self.access.foreign(run, agent),
+            Effect::Begin { run, workflow } => self.board.begin(run, workflow, 0),
             Effect::Assign { run, fragment, owner } => self.access.assign(run, fragment, owner),
             Effect::Saved { run, path, state } => self.access.saved(run, path, state),
             Effect::Result { run, task, blobs, from } => self.access.result(run, task, blobs, from),

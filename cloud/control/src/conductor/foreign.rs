@@ -36,6 +36,7 @@ impl Conductor {
         step.effects.push(Effect::News {
             run,
             counts: live.counts(),
+            entries: Vec::new(),
         });
         tracing::info!(%run, %agent, workflow = live.workflow.name, "an agent tells of a run of its own");
         self.live.insert(run, live);
@@ -79,7 +80,7 @@ impl Conductor {
             cancelling: record.state == RunState::Cancelling,
         })?;
         self.options.access.foreign(record.id, agent);
-        self.options.board.news(record.id, live.counts());
+        self.options.board.news(record.id, live.counts(), Vec::new());
         self.live.insert(record.id, live);
         Ok(())
     }

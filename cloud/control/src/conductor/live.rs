@@ -1,6 +1,6 @@
 //! What the loop keeps of an unfinished run beside the coordinator: its place in the stored history, and counts.
 
-use crate::store::NewRun;
+use crate::store::{NewRun, RunRecord};
 use eyot_coordinator::Submission;
 use eyot_engine::Run;
 use eyot_model::{AgentId, Epoch, Event, FailureKind, FragmentId, Outcome, RunState, State, TaskIx, Timestamp, Workflow};
@@ -55,6 +55,23 @@ impl Live {
             created_at: submission.created_at,
             inputs: Arc::clone(&submission.inputs),
             coordinator: None,
+        }
+    }
+
+    /// The run as it stands in the store once what was decided is committed.
+    pub(super) fn stored(&self, new: &NewRun) -> RunRecord {
+        RunRecord {
+            id: new.id,
+            namespace: new.namespace.clone(),
+            workflow: new.workflow.clone(),
+            version: new.version.clone(),
+            state: self.state,
+            created_at: new.created_at,
+            ended_at: None,
+            waiting_for: self.waiting_for.clone(),
+            counts: BTreeMap::new(),
+            outcome: None,
+            coordinator: new.coordinator,
         }
     }
 

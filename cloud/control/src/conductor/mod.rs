@@ -18,7 +18,7 @@ use crate::access::Access;
 use crate::board::Board;
 use crate::clock;
 use crate::fleet::Fleet;
-use crate::store::{Change, Store};
+use crate::store::{Change, RunRecord, Store};
 use carrier::{Effect, Step};
 use eyot_coordinator::{Coordinator, Moving, Nothing, Submission, Unresolvable, Which};
 use eyot_model::{AgentId, Epoch, FragmentId, LinkState, Millis, Plan, Resolution, RunId, TaskIx};
@@ -162,8 +162,16 @@ pub(crate) struct Submit {
     pub(crate) changes: Vec<Change>,
     /// The client's key for it.
     pub(crate) key: Option<[u8; 32]>,
-    /// The run, once it is stored: another one if the key was used for that.
-    pub(crate) answer: oneshot::Sender<Result<RunId, eyot_engine::GraphError>>,
+    /// Once it is stored.
+    pub(crate) answer: oneshot::Sender<Result<Begun, eyot_engine::GraphError>>,
+}
+
+/// A run that a submission led to.
+pub(crate) enum Begun {
+    /// As it is stored.
+    New(Box<RunRecord>),
+    /// The key was used before, for this run; or the new run has ended already.
+    Known(RunId),
 }
 
 /// Gives inputs to the loop. Cheap to clone.
@@ -421,11 +429,13 @@ impl Conductor {
         } = submit;
         let run = submission.run;
         if let Some(known) = key.and_then(|key| self.keys.get(&key)) {
-            step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(known)))));
+            step.effects
+                .push(Effect::Answer(Box::new(move || _ = answer.send(Ok(Begun::Known(known))))));
             return;
         }
         let live = Live::new(&submission);
         let new = live.record(&submission);
+        let workflow = Arc::clone(&submission.workflow);
         if let Err(error) = self.coordinator.submit(submission, clock::now()) {
             let _ = answer.send(Err(error));
             return;
@@ -435,9 +445,14 @@ impl Conductor {
         }
         self.live.insert(run, live);
         step.changes.extend(changes);
-        step.changes.push(Change::NewRun(Box::new(new)));
+        step.changes.push(Change::NewRun(Box::new(new.clone())));
+        step.effects.push(Effect::Begin { run, workflow });
         self.translate(step);
-        step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(run)))));
+        let begun = self
+            .live
+            .get(&run)
+            .map_or(Begun::Known(run), |live| Begun::New(Box::new(live.stored(&new))));
+        step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(Ok(begun)))));
     }
 
     fn settle_soon(&mut self) {

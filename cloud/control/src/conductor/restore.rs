@@ -94,6 +94,7 @@ impl Conductor {
                 access.saved(run, state.path, state.blob().map(|blob| blob.digest));
             }
             let recount = live.recount;
+            self.options.board.begin(run, Arc::clone(&live.workflow), live.last_entry);
             self.live.insert(run, live);
             if let Err(error) = self.coordinator.restore(
                 Stored {
@@ -115,7 +116,7 @@ impl Conductor {
                 if recount {
                     live.recount(&entry.run);
                 }
-                self.options.board.news(run, live.counts());
+                self.options.board.news(run, live.counts(), Vec::new());
                 for stored in owners {
                     let readable = |agent| (agent, Readable::of(entry.run.graph(), &entry.inputs, &stored.tasks));
                     self.options.access.assign(run, stored.fragment, stored.agent.map(readable));

@@ -31,6 +31,7 @@ impl Conductor {
                 step.effects.push(Effect::News {
                     run: *run,
                     counts: live.counts(),
+                    entries: Vec::new(),
                 });
             }
         }
@@ -148,6 +149,7 @@ impl Conductor {
         step.effects.push(Effect::News {
             run,
             counts: live.counts(),
+            entries: Vec::new(),
         });
     }
 
@@ -205,6 +207,8 @@ pub(super) fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut S
     let seq = live.last_entry + 1;
     step.guards.push(Guard::LastEntry { run, seq: live.last_entry });
     live.last_entry = seq;
+    let entry = Arc::new(entry);
+    let told = (seq, Arc::clone(&entry));
     match step.changes.last_mut() {
         Some(Change::AppendEntries { run: last, entries, .. }) if *last == run => entries.push(entry),
         _ => step.changes.push(Change::AppendEntries {
@@ -215,8 +219,19 @@ pub(super) fn push_entry(live: &mut Live, run: RunId, entry: Entry, step: &mut S
     }
     let counts = live.counts();
     match step.effects.last_mut() {
-        Some(Effect::News { run: last, counts: known }) if *last == run => *known = counts,
-        _ => step.effects.push(Effect::News { run, counts }),
+        Some(Effect::News {
+            run: last,
+            counts: known,
+            entries,
+        }) if *last == run => {
+            *known = counts;
+            entries.push(told);
+        }
+        _ => step.effects.push(Effect::News {
+            run,
+            counts,
+            entries: vec![told],
+        }),
     }
 }
 

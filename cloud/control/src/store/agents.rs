@@ -1,9 +1,9 @@
 //! Agents that have joined, and how far their journals are committed here.
 
-use super::{Error, Store, codec, count, id128, instant, key, micros, uncount};
+use super::{Error, Statement, Store, codec, count, id128, instant, key, micros, uncount};
 use eyot_model::{AgentId, AgentProfile, Position, Timestamp};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 /// An agent as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,102 +73,70 @@ impl Store {
     }
 }
 
-pub(super) async fn name_free(c: &mut SqliteConnection, name: &str, agent: AgentId) -> Result<bool, Error> {
-    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT id FROM agents WHERE name = ?")
-        .bind(name.to_owned())
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_none_or(|id| id == key(agent.0)))
+pub(super) fn name_free(name: &str, agent: AgentId) -> Statement {
+    Statement::new("SELECT NOT EXISTS (SELECT 1 FROM agents WHERE name = ? AND id <> ?)")
+        .bind(name)
+        .bind(key(agent.0))
 }
 
-pub(super) async fn welcome(c: &mut SqliteConnection, agent: AgentId) -> Result<bool, Error> {
-    let revoked: Option<i64> = sqlx::query_scalar("SELECT revoked FROM agents WHERE id = ?")
-        .bind(key(agent.0))
-        .fetch_optional(c)
-        .await?;
-    Ok(revoked.unwrap_or(0) == 0)
+pub(super) fn welcome(agent: AgentId) -> Statement {
+    Statement::new("SELECT NOT EXISTS (SELECT 1 FROM agents WHERE id = ? AND revoked <> 0)").bind(key(agent.0))
 }
 
 /// A new agent, or a known key that joins again: what was decided about it (revoked, draining) stays.
-pub(super) async fn put(c: &mut SqliteConnection, agent: &AgentRecord) -> Result<(), Error> {
-    sqlx::query(
+pub(super) fn put(agent: &AgentRecord) -> Statement {
+    Statement::new(
         "INSERT INTO agents (id, name, joined_at, certificate_expires) VALUES (?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, certificate_expires = excluded.certificate_expires",
     )
     .bind(key(agent.id.0))
-    .bind(agent.name.clone())
+    .bind(&agent.name)
     .bind(micros(agent.joined_at))
     .bind(micros(agent.certificate_expires_at))
-    .execute(c)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn set_profile(c: &mut SqliteConnection, agent: AgentId, profile: &AgentProfile, seen: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET profile = ?, last_seen = ? WHERE id = ?")
+pub(super) fn set_profile(agent: AgentId, profile: &AgentProfile, seen: Timestamp) -> Result<Statement, Error> {
+    Ok(Statement::new("UPDATE agents SET profile = ?, last_seen = ? WHERE id = ?")
         .bind(codec::encode(profile, "the profile of an agent")?)
         .bind(micros(seen))
-        .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
+        .bind(key(agent.0)))
 }
 
-pub(super) async fn set_certificate(c: &mut SqliteConnection, agent: AgentId, expires_at: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET certificate_expires = ? WHERE id = ?")
+pub(super) fn set_certificate(agent: AgentId, expires_at: Timestamp) -> Statement {
+    Statement::new("UPDATE agents SET certificate_expires = ? WHERE id = ?")
         .bind(micros(expires_at))
         .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn set_seen(c: &mut SqliteConnection, agent: AgentId, seen: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET last_seen = ? WHERE id = ?")
+pub(super) fn set_seen(agent: AgentId, seen: Timestamp) -> Statement {
+    Statement::new("UPDATE agents SET last_seen = ? WHERE id = ?")
         .bind(micros(seen))
         .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn set_committed(c: &mut SqliteConnection, agent: AgentId, through: Position) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET committed_generation = ?, committed_n = ? WHERE id = ?")
+pub(super) fn set_committed(agent: AgentId, through: Position) -> Statement {
+    Statement::new("UPDATE agents SET committed_generation = ?, committed_n = ? WHERE id = ?")
         .bind(through.generation.to_be_bytes().to_vec())
         .bind(count(through.n))
         .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn set_incarnation(c: &mut SqliteConnection, agent: AgentId, incarnation: Option<u64>) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET incarnation = ? WHERE id = ?")
+pub(super) fn set_incarnation(agent: AgentId, incarnation: Option<u64>) -> Statement {
+    Statement::new("UPDATE agents SET incarnation = ? WHERE id = ?")
         .bind(incarnation.map(|n| n.to_be_bytes().to_vec()))
         .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn set_draining(c: &mut SqliteConnection, agent: AgentId, on: bool) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET draining = ? WHERE id = ?")
+pub(super) fn set_draining(agent: AgentId, on: bool) -> Statement {
+    Statement::new("UPDATE agents SET draining = ? WHERE id = ?")
         .bind(i64::from(on))
         .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn revoke(c: &mut SqliteConnection, agent: AgentId) -> Result<(), Error> {
-    sqlx::query("UPDATE agents SET revoked = 1 WHERE id = ?")
-        .bind(key(agent.0))
-        .execute(c)
-        .await?;
-    Ok(())
+pub(super) fn revoke(agent: AgentId) -> Statement {
+    Statement::new("UPDATE agents SET revoked = 1 WHERE id = ?").bind(key(agent.0))
 }
 
-pub(super) async fn delete(c: &mut SqliteConnection, agent: AgentId) -> Result<(), Error> {
-    sqlx::query("DELETE FROM agents WHERE id = ?").bind(key(agent.0)).execute(c).await?;
-    Ok(())
+pub(super) fn delete(agent: AgentId) -> Statement {
+    Statement::new("DELETE FROM agents WHERE id = ?").bind(key(agent.0))
 }

@@ -1,12 +1,11 @@
 //! What a commit can ask of the store: guards that must hold, and changes.
 
 use super::{
-    AgentRecord, ComponentRecord, DeploymentRow, Entry, Error, FragmentRow, Invite, LogRow, NewRun, TokenRecord, WorkflowRecord, agents,
+    AgentRecord, ComponentRecord, DeploymentRow, Entry, Error, FragmentRow, Invite, LogRow, NewRun, Statement, TokenRecord, WorkflowRecord, agents,
     components, credentials, deployments, documents, grants, logs, retention, runs, saved, workflows,
 };
 use eyot_model::{AgentId, AgentProfile, Digest, Epoch, FragmentId, Path, Plan, Position, RunId, RunOutcome, RunState, State, Timestamp};
 use eyot_wire::{Deployed, SavedState};
-use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -55,22 +54,23 @@ impl Guard {
         }
     }
 
-    pub(super) async fn holds(&self, c: &mut SqliteConnection) -> Result<bool, Error> {
+    /// A question whose one answer is whether the guard holds.
+    pub(super) fn question(&self) -> Statement {
         match self {
-            Self::EpochHolds { run, fragment, epoch } => runs::epoch_holds(c, *run, *fragment, *epoch).await,
-            Self::RunOpen(run) => runs::is_open(c, *run).await,
-            Self::LastEntry { run, seq } => runs::last_entry_is(c, *run, *seq).await,
+            Self::EpochHolds { run, fragment, epoch } => runs::epoch_holds(*run, *fragment, *epoch),
+            Self::RunOpen(run) => runs::is_open(*run),
+            Self::LastEntry { run, seq } => runs::last_entry_is(*run, *seq),
             Self::WorkflowUnchanged {
                 namespace,
                 name,
                 version,
                 digest,
-            } => workflows::unchanged(c, namespace, name, version, digest).await,
-            Self::ComponentUnchanged { name, version, digest } => components::unchanged(c, name, version, digest).await,
-            Self::InviteOpen { hash, agent, now } => credentials::invite_open(c, hash, *agent, *now).await,
-            Self::AgentNameFree { name, agent } => agents::name_free(c, name, *agent).await,
-            Self::AgentWelcome(agent) => agents::welcome(c, *agent).await,
-            Self::KeyUnused(key) => runs::key_unused(c, key).await,
+            } => workflows::unchanged(namespace, name, version, digest),
+            Self::ComponentUnchanged { name, version, digest } => components::unchanged(name, version, digest),
+            Self::InviteOpen { hash, agent, now } => credentials::invite_open(hash, *agent, *now),
+            Self::AgentNameFree { name, agent } => agents::name_free(name, *agent),
+            Self::AgentWelcome(agent) => agents::welcome(*agent),
+            Self::KeyUnused(key) => runs::key_unused(key),
         }
     }
 }
@@ -102,7 +102,7 @@ pub enum Change {
     AppendEntries {
         run: RunId,
         first: u64,
-        entries: Vec<Entry>,
+        entries: Vec<Arc<Entry>>,
     },
     /// Blobs that the run keeps alive.
     PinBlobs {
@@ -207,59 +207,53 @@ pub enum Change {
 }
 
 impl Change {
-    pub(super) async fn apply(&self, c: &mut SqliteConnection) -> Result<(), Error> {
+    /// Adds the statements that make the change.
+    pub(super) fn write(&self, out: &mut Vec<Statement>) -> Result<(), Error> {
         match self {
-            Self::PutWorkflow(record) => workflows::put(c, record).await,
-            Self::PutComponent(record) => components::put(c, record).await,
-            Self::NewRun(run) => runs::insert(c, run).await,
-            Self::SetRunState { run, state, waiting_for } => runs::set_state(c, *run, *state, waiting_for.as_deref()).await,
-            Self::SetPlan { run, plan } => runs::set_plan(c, *run, plan).await,
+            Self::PutWorkflow(record) => workflows::put(out, record)?,
+            Self::PutComponent(record) => out.push(components::put(record)),
+            Self::NewRun(run) => runs::insert(out, run)?,
+            Self::SetRunState { run, state, waiting_for } => out.push(runs::set_state(*run, *state, waiting_for.as_deref())),
+            Self::SetPlan { run, plan } => out.push(runs::set_plan(*run, plan)?),
             Self::EndRun {
                 run,
                 outcome,
                 counts,
                 at,
                 expires_at,
-            } => runs::end(c, *run, outcome, counts, *at, *expires_at).await,
-            Self::AppendEntries { run, first, entries } => runs::append(c, *run, *first, entries).await,
-            Self::PinBlobs { run, digests } => runs::pin(c, *run, digests).await,
-            Self::PutFragment(row) => runs::put_fragment(c, row).await,
-            Self::DropFragments(run) => runs::drop_fragments(c, *run).await,
-            Self::PutSaved { run, state } => saved::put(c, *run, state).await,
-            Self::DropSaved { run, path } => saved::drop_one(c, *run, path).await,
-            Self::DeleteRun(run) => runs::delete(c, *run).await,
-            Self::RememberKey { key, run, request, at } => runs::remember_key(c, key, *run, request, *at).await,
-            Self::PutAgent(record) => agents::put(c, record).await,
-            Self::SetProfile { agent, profile, seen } => agents::set_profile(c, *agent, profile, *seen).await,
-            Self::SetCertificate { agent, expires_at } => agents::set_certificate(c, *agent, *expires_at).await,
-            Self::SetSeen { agent, seen } => agents::set_seen(c, *agent, *seen).await,
-            Self::SetCommitted { agent, through } => agents::set_committed(c, *agent, *through).await,
-            Self::SetIncarnation { agent, incarnation } => agents::set_incarnation(c, *agent, *incarnation).await,
-            Self::SetDraining { agent, on } => agents::set_draining(c, *agent, *on).await,
-            Self::PutDeployment(row) => deployments::put(c, row).await,
-            Self::DeploymentAnswered { agent, deployed } => {
-                let Deployed {
-                    namespace,
-                    name,
-                    revision,
-                    refused,
-                } = deployed;
-                deployments::answered(c, *agent, namespace, name, *revision, refused.as_deref()).await
-            }
-            Self::SetGrant { agent, namespace, on } => grants::set(c, *agent, namespace, *on).await,
-            Self::Revoke(agent) => agents::revoke(c, *agent).await,
-            Self::DeleteAgent(agent) => agents::delete(c, *agent).await,
-            Self::PutInvite(invite) => credentials::put_invite(c, invite).await,
-            Self::UseInvite { hash, agent } => credentials::use_invite(c, hash, *agent).await,
-            Self::PutToken(token) => credentials::put_token(c, token).await,
-            Self::RevokeToken { id, at } => credentials::revoke_token(c, id, *at).await,
-            Self::PutDocument { name, value } => documents::put(c, name, value).await,
-            Self::AddLogs { run, lines } => logs::add(c, *run, lines).await,
-            Self::NoteUpload { digest, at } => retention::note_upload(c, digest, *at).await,
-            Self::Forget { before, now } => retention::forget(c, *before, *now).await,
-            Self::LeapEpochs { by } => runs::leap_epochs(c, *by).await,
-            Self::DropUnusedTexts => retention::drop_unused_texts(c).await,
-            Self::Close => Ok(()),
+            } => runs::end(out, *run, outcome, counts, *at, *expires_at)?,
+            Self::AppendEntries { run, first, entries } => runs::append(out, *run, *first, entries)?,
+            Self::PinBlobs { run, digests } => runs::pin(out, *run, digests.iter().copied()),
+            Self::PutFragment(row) => out.push(runs::put_fragment(row)),
+            Self::DropFragments(run) => out.push(runs::drop_fragments(*run)),
+            Self::PutSaved { run, state } => out.push(saved::put(*run, state)?),
+            Self::DropSaved { run, path } => out.push(saved::drop_one(*run, path)?),
+            Self::DeleteRun(run) => out.push(runs::delete(*run)),
+            Self::RememberKey { key, run, request, at } => out.push(runs::remember_key(key, *run, request, *at)),
+            Self::PutAgent(record) => out.push(agents::put(record)),
+            Self::SetProfile { agent, profile, seen } => out.push(agents::set_profile(*agent, profile, *seen)?),
+            Self::SetCertificate { agent, expires_at } => out.push(agents::set_certificate(*agent, *expires_at)),
+            Self::SetSeen { agent, seen } => out.push(agents::set_seen(*agent, *seen)),
+            Self::SetCommitted { agent, through } => out.push(agents::set_committed(*agent, *through)),
+            Self::SetIncarnation { agent, incarnation } => out.push(agents::set_incarnation(*agent, *incarnation)),
+            Self::SetDraining { agent, on } => out.push(agents::set_draining(*agent, *on)),
+            Self::PutDeployment(row) => out.push(deployments::put(row)?),
+            Self::DeploymentAnswered { agent, deployed } => deployments::answered(out, *agent, deployed),
+            Self::SetGrant { agent, namespace, on } => out.push(grants::set(*agent, namespace, *on)),
+            Self::Revoke(agent) => out.push(agents::revoke(*agent)),
+            Self::DeleteAgent(agent) => out.push(agents::delete(*agent)),
+            Self::PutInvite(invite) => out.push(credentials::put_invite(invite)),
+            Self::UseInvite { hash, agent } => out.push(credentials::use_invite(hash, *agent)),
+            Self::PutToken(token) => out.push(credentials::put_token(token)),
+            Self::RevokeToken { id, at } => out.push(credentials::revoke_token(id, *at)),
+            Self::PutDocument { name, value } => out.push(documents::put(name, value)),
+            Self::AddLogs { run, lines } => logs::add(out, *run, lines),
+            Self::NoteUpload { digest, at } => out.push(retention::note_upload(digest, *at)),
+            Self::Forget { before, now } => retention::forget(out, *before, *now),
+            Self::LeapEpochs { by } => runs::leap_epochs(out, *by),
+            Self::DropUnusedTexts => out.push(retention::drop_unused_texts()),
+            Self::Close => {}
         }
+        Ok(())
     }
 }

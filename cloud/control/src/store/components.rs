@@ -1,9 +1,9 @@
 //! The registry: which digest a component's name and version mean.
 
-use super::{Error, Store, count, digest, instant, micros, uncount};
+use super::{Error, Statement, Store, count, digest, instant, micros, uncount};
 use eyot_model::{Digest, Timestamp};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 /// A version of a component; its bytes are the blob of that digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,24 +47,22 @@ impl Store {
     }
 }
 
-pub(super) async fn unchanged(c: &mut SqliteConnection, name: &str, version: &str, digest: &Digest) -> Result<bool, Error> {
-    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM components WHERE name = ? AND version = ?")
-        .bind(name.to_owned())
-        .bind(version.to_owned())
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_none_or(|found| found == digest.0))
+pub(super) fn unchanged(name: &str, version: &str, digest: &Digest) -> Statement {
+    Statement::new("SELECT NOT EXISTS (SELECT 1 FROM components WHERE name = ? AND version = ? AND digest <> ?)")
+        .bind(name)
+        .bind(version)
+        .bind(digest.0.to_vec())
 }
 
-pub(super) async fn put(c: &mut SqliteConnection, record: &ComponentRecord) -> Result<(), Error> {
-    sqlx::query("INSERT OR IGNORE INTO components (name, version, digest, size, description, pushed_at) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(record.name.clone())
-        .bind(record.version.clone())
-        .bind(record.digest.0.to_vec())
-        .bind(count(record.size))
-        .bind(record.description.clone())
-        .bind(micros(record.pushed_at))
-        .execute(c)
-        .await?;
-    Ok(())
+pub(super) fn put(record: &ComponentRecord) -> Statement {
+    Statement::new(
+        "INSERT INTO components (name, version, digest, size, description, pushed_at) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (name, version) DO NOTHING",
+    )
+    .bind(&record.name)
+    .bind(&record.version)
+    .bind(record.digest.0.to_vec())
+    .bind(count(record.size))
+    .bind(&record.description)
+    .bind(micros(record.pushed_at))
 }

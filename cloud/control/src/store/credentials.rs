@@ -1,8 +1,7 @@
 //! Invitations of agents and tokens of the API: only hashes are stored.
 
-use super::{Error, Store, id128, instant, key, micros};
+use super::{Error, Statement, Store, id128, instant, key, micros};
 use eyot_model::{AgentId, Timestamp};
-use sqlx::SqliteConnection;
 
 /// An invitation for one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,50 +74,37 @@ impl Store {
 }
 
 /// An invitation may be used again by the key that used it: the answer to the first request may have been lost.
-pub(super) async fn invite_open(c: &mut SqliteConnection, hash: &[u8; 32], agent: AgentId, now: Timestamp) -> Result<bool, Error> {
-    let found: Option<(i64, Option<Vec<u8>>)> = sqlx::query_as("SELECT expires_at, used_by FROM invites WHERE hash = ?")
+pub(super) fn invite_open(hash: &[u8; 32], agent: AgentId, now: Timestamp) -> Statement {
+    Statement::new("SELECT EXISTS (SELECT 1 FROM invites WHERE hash = ? AND expires_at > ? AND (used_by IS NULL OR used_by = ?))")
         .bind(hash.to_vec())
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_some_and(|(expires_at, used_by)| instant(expires_at) > now && used_by.is_none_or(|by| by == key(agent.0))))
+        .bind(micros(now))
+        .bind(key(agent.0))
 }
 
-pub(super) async fn put_invite(c: &mut SqliteConnection, invite: &Invite) -> Result<(), Error> {
-    sqlx::query("INSERT INTO invites (hash, name, made_at, expires_at) VALUES (?, ?, ?, ?)")
+pub(super) fn put_invite(invite: &Invite) -> Statement {
+    Statement::new("INSERT INTO invites (hash, name, made_at, expires_at) VALUES (?, ?, ?, ?)")
         .bind(invite.hash.to_vec())
-        .bind(invite.name.clone())
+        .bind(invite.name.as_deref())
         .bind(micros(invite.made_at))
         .bind(micros(invite.expires_at))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn use_invite(c: &mut SqliteConnection, hash: &[u8; 32], agent: AgentId) -> Result<(), Error> {
-    sqlx::query("UPDATE invites SET used_by = ? WHERE hash = ?")
+pub(super) fn use_invite(hash: &[u8; 32], agent: AgentId) -> Statement {
+    Statement::new("UPDATE invites SET used_by = ? WHERE hash = ?")
         .bind(key(agent.0))
         .bind(hash.to_vec())
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn put_token(c: &mut SqliteConnection, token: &TokenRecord) -> Result<(), Error> {
-    sqlx::query("INSERT INTO api_tokens (id, name, hash, made_at) VALUES (?, ?, ?, ?)")
-        .bind(token.id.clone())
-        .bind(token.name.clone())
+pub(super) fn put_token(token: &TokenRecord) -> Statement {
+    Statement::new("INSERT INTO api_tokens (id, name, hash, made_at) VALUES (?, ?, ?, ?)")
+        .bind(&token.id)
+        .bind(&token.name)
         .bind(token.hash.to_vec())
         .bind(micros(token.made_at))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn revoke_token(c: &mut SqliteConnection, id: &str, at: Timestamp) -> Result<(), Error> {
-    sqlx::query("UPDATE api_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
+pub(super) fn revoke_token(id: &str, at: Timestamp) -> Statement {
+    Statement::new("UPDATE api_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
         .bind(micros(at))
-        .bind(id.to_owned())
-        .execute(c)
-        .await?;
-    Ok(())
+        .bind(id)
 }

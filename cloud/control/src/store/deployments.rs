@@ -1,9 +1,8 @@
 //! Workflows that agents own, as the control plane wants it: told until the agent says that it has it.
 
-use super::{Error, Store, codec, count, id128, key, uncount};
+use super::{Error, Statement, Store, codec, count, id128, key, uncount};
 use eyot_model::AgentId;
-use eyot_wire::Deployment;
-use sqlx::SqliteConnection;
+use eyot_wire::{Deployed, Deployment};
 
 /// A workflow on an agent, wanted there or wanted gone.
 #[derive(Clone, Debug)]
@@ -56,48 +55,37 @@ impl Store {
     }
 }
 
-pub(super) async fn put(c: &mut SqliteConnection, row: &DeploymentRow) -> Result<(), Error> {
-    sqlx::query(
+pub(super) fn put(row: &DeploymentRow) -> Result<Statement, Error> {
+    Ok(Statement::new(
         "INSERT INTO deployments (agent, namespace, name, version, revision, ending, confirmed, refused, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (agent, namespace, name) DO UPDATE SET version = excluded.version, revision = excluded.revision,
          ending = excluded.ending, confirmed = excluded.confirmed, refused = excluded.refused, record = excluded.record
          WHERE excluded.revision > deployments.revision",
     )
     .bind(key(row.agent.0))
-    .bind(row.namespace.clone())
-    .bind(row.name.clone())
-    .bind(row.version.clone())
+    .bind(&row.namespace)
+    .bind(&row.name)
+    .bind(&row.version)
     .bind(count(row.revision))
     .bind(i64::from(row.ending))
     .bind(i64::from(row.confirmed))
     .bind(row.refused.clone())
-    .bind(codec::encode(&row.deployment, "a deployment")?)
-    .execute(c)
-    .await?;
-    Ok(())
+    .bind(codec::encode(&row.deployment, "a deployment")?))
 }
 
 /// The agent's answer. One that is about an older revision changes nothing; the end of a deployment removes it.
-pub(super) async fn answered(
-    c: &mut SqliteConnection,
-    agent: AgentId,
-    namespace: &str,
-    name: &str,
-    revision: u64,
-    refused: Option<&str>,
-) -> Result<(), Error> {
-    for sql in [
-        "UPDATE deployments SET confirmed = 1, refused = ?5 WHERE agent = ?1 AND namespace = ?2 AND name = ?3 AND revision = ?4",
-        "DELETE FROM deployments WHERE agent = ?1 AND namespace = ?2 AND name = ?3 AND revision = ?4 AND ending = 1 AND ?5 IS NULL",
-    ] {
-        sqlx::query(sql)
+pub(super) fn answered(out: &mut Vec<Statement>, agent: AgentId, deployed: &Deployed) {
+    let at = |statement: Statement| {
+        statement
             .bind(key(agent.0))
-            .bind(namespace.to_owned())
-            .bind(name.to_owned())
-            .bind(count(revision))
-            .bind(refused.map(str::to_owned))
-            .execute(&mut *c)
-            .await?;
+            .bind(&deployed.namespace)
+            .bind(&deployed.name)
+            .bind(count(deployed.revision))
+    };
+    let confirm = "UPDATE deployments SET confirmed = 1, refused = ? WHERE agent = ? AND namespace = ? AND name = ? AND revision = ?";
+    out.push(at(Statement::new(confirm).bind(deployed.refused.clone())));
+    if deployed.refused.is_none() {
+        let drop = "DELETE FROM deployments WHERE agent = ? AND namespace = ? AND name = ? AND revision = ? AND ending = 1";
+        out.push(at(Statement::new(drop)));
     }
-    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Small things that are kept whole under a name.
 
-use super::{Error, Store};
-use sqlx::SqliteConnection;
+use super::{Error, Statement, Store};
 
 impl Store {
     /// # Errors
@@ -14,11 +13,8 @@ impl Store {
     }
 }
 
-pub(super) async fn put(c: &mut SqliteConnection, name: &'static str, value: &[u8]) -> Result<(), Error> {
-    sqlx::query("INSERT INTO documents (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+pub(super) fn put(name: &str, value: &[u8]) -> Statement {
+    Statement::new("INSERT INTO documents (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
         .bind(name)
         .bind(value.to_vec())
-        .execute(c)
-        .await?;
-    Ok(())
 }

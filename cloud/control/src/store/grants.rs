@@ -1,8 +1,7 @@
 //! Namespaces that agents may coordinate runs of.
 
-use super::{Error, Store, id128, key};
+use super::{Error, Statement, Store, id128, key};
 use eyot_model::AgentId;
-use sqlx::SqliteConnection;
 
 impl Store {
     /// Every grant.
@@ -19,12 +18,12 @@ impl Store {
     }
 }
 
-pub(super) async fn set(c: &mut SqliteConnection, agent: AgentId, namespace: &str, on: bool) -> Result<(), Error> {
-    let sql = if on {
-        "INSERT OR IGNORE INTO grants (agent, namespace) VALUES (?, ?)"
+pub(super) fn set(agent: AgentId, namespace: &str, on: bool) -> Statement {
+    Statement::new(if on {
+        "INSERT INTO grants (agent, namespace) VALUES (?, ?) ON CONFLICT DO NOTHING"
     } else {
         "DELETE FROM grants WHERE agent = ? AND namespace = ?"
-    };
-    sqlx::query(sql).bind(key(agent.0)).bind(namespace.to_owned()).execute(c).await?;
-    Ok(())
+    })
+    .bind(key(agent.0))
+    .bind(namespace)
 }

@@ -1,8 +1,7 @@
 //! Lines that tasks wrote: the newest [`LINES_PER_RUN`] of each run.
 
-use super::{Error, Store, count, instant, key, micros, uncount};
+use super::{Error, Statement, Store, count, instant, key, micros, uncount};
 use eyot_model::{RunId, TaskIx, Timestamp};
-use sqlx::SqliteConnection;
 
 /// Lines kept of one run; older ones go first.
 pub const LINES_PER_RUN: u64 = 20_000;
@@ -50,37 +49,24 @@ impl Store {
 }
 
 /// Lines of a run that is gone are dropped.
-pub(super) async fn add(c: &mut SqliteConnection, run: RunId, lines: &[LogRow]) -> Result<(), Error> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ?")
+pub(super) fn add(out: &mut Vec<Statement>, run: RunId, lines: &[LogRow]) {
+    out.extend(lines.iter().map(|line| {
+        Statement::new(
+            "INSERT INTO logs (run, n, at, task, item, attempt, level, message)
+             SELECT id, coalesce((SELECT max(n) FROM logs WHERE run = id), 0) + 1, ?, ?, ?, ?, ?, ? FROM runs WHERE id = ?",
+        )
+        .bind(micros(line.at))
+        .bind(i64::from(line.task.0))
+        .bind(line.item.map(i64::from))
+        .bind(i64::from(line.attempt))
+        .bind(i64::from(line.level))
+        .bind(&line.message)
         .bind(key(run.0))
-        .fetch_optional(&mut *c)
-        .await?;
-    if known.is_none() {
-        return Ok(());
-    }
-    let last: Option<i64> = sqlx::query_scalar("SELECT max(n) FROM logs WHERE run = ?")
-        .bind(key(run.0))
-        .fetch_one(&mut *c)
-        .await?;
-    let mut n = last.unwrap_or(0);
-    for line in lines {
-        n += 1;
-        sqlx::query("INSERT INTO logs (run, n, at, task, item, attempt, level, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    }));
+    out.push(
+        Statement::new("DELETE FROM logs WHERE run = ? AND n <= (SELECT max(n) FROM logs WHERE run = ?) - ?")
             .bind(key(run.0))
-            .bind(n)
-            .bind(micros(line.at))
-            .bind(i64::from(line.task.0))
-            .bind(line.item.map(i64::from))
-            .bind(i64::from(line.attempt))
-            .bind(i64::from(line.level))
-            .bind(line.message.clone())
-            .execute(&mut *c)
-            .await?;
-    }
-    sqlx::query("DELETE FROM logs WHERE run = ? AND n <= ?")
-        .bind(key(run.0))
-        .bind(n - count(LINES_PER_RUN))
-        .execute(c)
-        .await?;
-    Ok(())
+            .bind(key(run.0))
+            .bind(count(LINES_PER_RUN)),
+    );
 }

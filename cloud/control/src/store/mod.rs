@@ -1,7 +1,8 @@
 //! The SQL store: SQLite with a write-ahead log, synced at each commit, one writer that batches.
 //!
 //! Its unit is "commit these changes if these guards still hold" ([`Store::commit`]). Many requests become one
-//! transaction and one sync; each gets its own answer. Reads go to a pool of their own and never wait for the writer.
+//! transaction and one sync; each gets its own answer. What a guard asks and a change writes is plain data
+//! ([`statement`]); the writer runs it in one go. Reads go to a pool of their own and never wait for the writer.
 
 mod agents;
 mod change;
@@ -16,6 +17,8 @@ mod retention;
 mod runs;
 mod saved;
 mod schema;
+mod specs;
+mod statement;
 mod workflows;
 mod writer;
 
@@ -31,6 +34,7 @@ pub use workflows::WorkflowRecord;
 use eyot_model::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
+use statement::Statement;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -49,10 +53,22 @@ pub enum Error {
         #[source]
         source: Arc<sqlx::Error>,
     },
+    #[error("the writer of the store at {path} cannot be started")]
+    Writer {
+        path: PathBuf,
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    #[error("the thread of the store cannot be started")]
+    Thread(#[source] Arc<std::io::Error>),
     #[error("the store at {path} has schema {found}, newer than the {known} that this version knows")]
     TooNew { path: PathBuf, found: i64, known: i64 },
+    /// A read failed.
     #[error("the store failed")]
     Sql(#[source] Arc<sqlx::Error>),
+    /// A commit failed; nothing of it is stored.
+    #[error("the store failed")]
+    Write(#[source] Arc<rusqlite::Error>),
     #[error(
         "the store at {path} is damaged ({found}): set it aside and restore the last back-up with `eyot-cloud restore`, as docs/disk.md says"
     )]
@@ -77,13 +93,41 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl From<rusqlite::Error> for Error {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Write(Arc::new(source))
+    }
+}
+
+impl Error {
+    /// Whether the same commit may work later: the disk failed or is full, and what was asked for was right.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Write(source) => {
+                matches!(&**source, rusqlite::Error::SqliteFailure(e, _) if e.code != rusqlite::ErrorCode::ConstraintViolation)
+            }
+            Self::Open { .. }
+            | Self::Writer { .. }
+            | Self::Thread(_)
+            | Self::TooNew { .. }
+            | Self::Damaged { .. }
+            | Self::Sql(_)
+            | Self::Corrupt { .. }
+            | Self::Guard(_)
+            | Self::Closed => false,
+        }
+    }
+}
+
 /// Handle to the store; clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
     readers: SqlitePool,
     writer: mpsc::Sender<writer::Request>,
     path: PathBuf,
-    done: Arc<tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>>,
+    specs: Arc<specs::Specs>,
+    done: Arc<tokio::sync::Mutex<Option<oneshot::Receiver<()>>>>,
 }
 
 impl Store {
@@ -109,7 +153,11 @@ impl Store {
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(failed)?;
         check(&mut connection, path).await?;
         schema::migrate(&mut connection, path).await?;
-        let again = options.clone().create_if_missing(false);
+        let unstarted = |source| Error::Writer {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        };
+        let writing = writer::Writer::open(path).map_err(unstarted)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
@@ -118,13 +166,26 @@ impl Store {
             .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
             .await
             .map_err(failed)?;
+        // Not before the writer has the file open: the last connection that closes takes the write-ahead log away.
+        connection.close().await.map_err(failed)?;
         let (writer, requests) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(writer::run(connection, again, requests));
+        let (ended, done) = oneshot::channel();
+        let specs = Arc::new(specs::Specs::default());
+        let known = Arc::clone(&specs);
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                writer::run(writing, requests, &known);
+                // Nobody waits when the store was dropped.
+                let _ = ended.send(());
+            })
+            .map_err(|source| Error::Thread(Arc::new(source)))?;
         Ok(Self {
             readers,
             writer,
             path: path.to_owned(),
-            done: Arc::new(tokio::sync::Mutex::new(Some(task))),
+            specs,
+            done: Arc::new(tokio::sync::Mutex::new(Some(done))),
         })
     }
 
@@ -190,9 +251,13 @@ impl Store {
             let _ = done.await;
         }
         self.readers.close().await;
-        if let Some(task) = self.done.lock().await.take() {
-            let _ = task.await;
+        if let Some(done) = self.done.lock().await.take() {
+            let _ = done.await;
         }
+    }
+
+    fn specs(&self) -> &specs::Specs {
+        &self.specs
     }
 
     fn readers(&self) -> &SqlitePool {

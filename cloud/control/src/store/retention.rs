@@ -1,8 +1,7 @@
 //! What may go: ended runs whose time is over, and blobs that nothing names.
 
-use super::{Error, Store, digest, id128, key, micros};
+use super::{Error, Statement, Store, digest, id128, key, micros};
 use eyot_model::{AgentId, Digest, RunId, Timestamp};
-use sqlx::SqliteConnection;
 use std::collections::BTreeSet;
 
 impl Store {
@@ -52,37 +51,21 @@ impl Store {
     }
 }
 
-pub(super) async fn note_upload(c: &mut SqliteConnection, digest: &Digest, at: Timestamp) -> Result<(), Error> {
-    sqlx::query("INSERT INTO uploads (digest, at) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET at = excluded.at")
+pub(super) fn note_upload(digest: &Digest, at: Timestamp) -> Statement {
+    Statement::new("INSERT INTO uploads (digest, at) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET at = excluded.at")
         .bind(digest.0.to_vec())
         .bind(micros(at))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn forget(c: &mut SqliteConnection, before: Timestamp, now: Timestamp) -> Result<(), Error> {
-    sqlx::query("DELETE FROM uploads WHERE at < ?")
-        .bind(micros(before))
-        .execute(&mut *c)
-        .await?;
-    sqlx::query("DELETE FROM idempotency WHERE made_at < ? AND run NOT IN (SELECT id FROM runs)")
-        .bind(micros(before))
-        .execute(&mut *c)
-        .await?;
-    sqlx::query("DELETE FROM invites WHERE expires_at < ?")
-        .bind(micros(now))
-        .execute(c)
-        .await?;
-    Ok(())
+pub(super) fn forget(out: &mut Vec<Statement>, before: Timestamp, now: Timestamp) {
+    out.push(Statement::new("DELETE FROM uploads WHERE at < ?").bind(micros(before)));
+    out.push(Statement::new("DELETE FROM idempotency WHERE made_at < ? AND run NOT IN (SELECT id FROM runs)").bind(micros(before)));
+    out.push(Statement::new("DELETE FROM invites WHERE expires_at < ?").bind(micros(now)));
 }
 
-pub(super) async fn drop_unused_texts(c: &mut SqliteConnection) -> Result<(), Error> {
-    sqlx::query(
+pub(super) fn drop_unused_texts() -> Statement {
+    Statement::new(
         "DELETE FROM workflows WHERE direct = 1 AND NOT EXISTS (SELECT 1 FROM runs
          WHERE runs.namespace = workflows.namespace AND runs.workflow = workflows.name AND runs.version = workflows.version)",
     )
-    .execute(c)
-    .await?;
-    Ok(())
 }

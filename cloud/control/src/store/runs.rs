@@ -1,16 +1,14 @@
 //! Runs, their entries (the events, and what the control plane itself did), and their fragments.
 
-use super::{Error, Store, codec, count, digest, id128, instant, key, micros, uncount};
+use super::{Error, Statement, Store, codec, count, digest, id128, instant, key, micros, uncount};
 use eyot_model::{
     AgentId, Digest, Epoch, Event, FragmentId, Inputs, Outcome, Plan, RunId, RunOutcome, RunState, State, TaskIx, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Entries in one statement. SQLite takes more; a statement of each length is kept prepared.
-const ROWS: usize = 16;
+use std::sync::Arc;
 
 /// One entry of a run's history. Appended to only: the encoding is the variant's number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,7 +78,7 @@ pub struct NewRun {
     pub workflow: String,
     pub version: String,
     pub created_at: Timestamp,
-    pub inputs: std::sync::Arc<Inputs>,
+    pub inputs: Arc<Inputs>,
     /// The agent that coordinates it, where one does.
     pub coordinator: Option<AgentId>,
 }
@@ -281,50 +279,38 @@ impl Store {
     }
 }
 
-pub(super) async fn epoch_holds(c: &mut SqliteConnection, run: RunId, fragment: FragmentId, epoch: Epoch) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT epoch FROM fragments WHERE run = ? AND fragment = ?")
+pub(super) fn epoch_holds(run: RunId, fragment: FragmentId, epoch: Epoch) -> Statement {
+    Statement::new("SELECT EXISTS (SELECT 1 FROM fragments WHERE run = ? AND fragment = ? AND epoch = ?)")
         .bind(key(run.0))
         .bind(i64::from(fragment.0))
-        .fetch_optional(c)
-        .await?;
-    Ok(found == Some(count(epoch.0)))
+        .bind(count(epoch.0))
 }
 
-pub(super) async fn is_open(c: &mut SqliteConnection, run: RunId) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ? AND ended_at IS NULL")
+pub(super) fn is_open(run: RunId) -> Statement {
+    Statement::new("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ? AND ended_at IS NULL)").bind(key(run.0))
+}
+
+pub(super) fn last_entry_is(run: RunId, seq: u64) -> Statement {
+    Statement::new("SELECT coalesce(max(seq), 0) = ? FROM run_entries WHERE run = ?")
+        .bind(count(seq))
         .bind(key(run.0))
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_some())
 }
 
-pub(super) async fn last_entry_is(c: &mut SqliteConnection, run: RunId, seq: u64) -> Result<bool, Error> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM run_entries WHERE run = ?")
-        .bind(key(run.0))
-        .fetch_one(c)
-        .await?;
-    Ok(last.map_or(0, uncount) == seq)
+pub(super) fn key_unused(hash: &[u8; 32]) -> Statement {
+    Statement::new("SELECT NOT EXISTS (SELECT 1 FROM idempotency WHERE key = ?)").bind(hash.to_vec())
 }
 
-pub(super) async fn key_unused(c: &mut SqliteConnection, hash: &[u8; 32]) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM idempotency WHERE key = ?")
-        .bind(hash.to_vec())
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_none())
-}
-
-pub(super) async fn insert(c: &mut SqliteConnection, run: &NewRun) -> Result<(), Error> {
-    sqlx::query("INSERT INTO runs (id, namespace, workflow, version, state, created_at, inputs, coordinator) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)")
+pub(super) fn insert(out: &mut Vec<Statement>, run: &NewRun) -> Result<(), Error> {
+    out.push(
+        Statement::new("INSERT INTO runs (id, namespace, workflow, version, state, created_at, inputs, coordinator) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)")
         .bind(key(run.id.0))
-        .bind(run.namespace.clone())
-        .bind(run.workflow.clone())
-        .bind(run.version.clone())
+        .bind(&run.namespace)
+        .bind(&run.workflow)
+        .bind(&run.version)
         .bind(micros(run.created_at))
         .bind(codec::encode(&*run.inputs, "the inputs of a run")?)
-        .bind(run.coordinator.map(|agent| key(agent.0)))
-        .execute(&mut *c)
-        .await?;
+        .bind(run.coordinator.map(|agent| key(agent.0))),
+    );
     if run.coordinator.is_some() {
         // What it began with is at its agent.
         return Ok(());
@@ -333,30 +319,25 @@ pub(super) async fn insert(c: &mut SqliteConnection, run: &NewRun) -> Result<(),
     run.inputs
         .values()
         .for_each(|v| v.for_each_blob(&mut |b| _ = blobs.insert(b.digest)));
-    pin_all(c, run.id, blobs).await
+    pin(out, run.id, blobs);
+    Ok(())
 }
 
-pub(super) async fn set_state(c: &mut SqliteConnection, run: RunId, state: RunState, waiting_for: Option<&str>) -> Result<(), Error> {
-    sqlx::query("UPDATE runs SET state = ?, waiting_for = ? WHERE id = ? AND ended_at IS NULL")
+pub(super) fn set_state(run: RunId, state: RunState, waiting_for: Option<&str>) -> Statement {
+    Statement::new("UPDATE runs SET state = ?, waiting_for = ? WHERE id = ? AND ended_at IS NULL")
         .bind(state.as_str())
-        .bind(waiting_for.map(str::to_owned))
+        .bind(waiting_for)
         .bind(key(run.0))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn set_plan(c: &mut SqliteConnection, run: RunId, plan: &Plan) -> Result<(), Error> {
-    sqlx::query("UPDATE runs SET plan = ? WHERE id = ?")
+pub(super) fn set_plan(run: RunId, plan: &Plan) -> Result<Statement, Error> {
+    Ok(Statement::new("UPDATE runs SET plan = ? WHERE id = ?")
         .bind(codec::encode(plan, "the plan of a run")?)
-        .bind(key(run.0))
-        .execute(c)
-        .await?;
-    Ok(())
+        .bind(key(run.0)))
 }
 
-pub(super) async fn end(
-    c: &mut SqliteConnection,
+pub(super) fn end(
+    out: &mut Vec<Statement>,
     run: RunId,
     outcome: &RunOutcome,
     counts: &BTreeMap<State, u32>,
@@ -367,7 +348,8 @@ pub(super) async fn end(
         what: "the counts of a run",
         source: None,
     })?;
-    sqlx::query(
+    out.push(
+        Statement::new(
         "UPDATE runs SET state = ?, outcome = ?, counts = ?, ended_at = ?, expires_at = ?, waiting_for = NULL WHERE id = ? AND ended_at IS NULL",
     )
     .bind(outcome.state.as_str())
@@ -375,63 +357,46 @@ pub(super) async fn end(
     .bind(counts)
     .bind(micros(at))
     .bind(micros(expires_at))
-    .bind(key(run.0))
-    .execute(&mut *c)
-    .await?;
-    super::saved::drop_all(c, run).await?;
+    .bind(key(run.0)),
+    );
+    out.push(super::saved::drop_all(run));
     Ok(())
 }
 
-pub(super) async fn append(c: &mut SqliteConnection, run: RunId, first: u64, entries: &[Entry]) -> Result<(), Error> {
-    let mut blobs = BTreeSet::new();
-    let mut rows = Vec::with_capacity(entries.len());
-    let foreign = is_foreign(c, run).await?;
+pub(super) fn append(out: &mut Vec<Statement>, run: RunId, first: u64, entries: &[Arc<Entry>]) -> Result<(), Error> {
+    let (mut ends, mut others) = (BTreeSet::new(), BTreeSet::new());
     for (seq, entry) in (first..).zip(entries) {
-        // An agent brings the outputs of its own runs here, and nothing else of them.
-        if !foreign || entry.is_end() {
-            entry.blobs(&mut blobs);
-        }
-        rows.push((count(seq), codec::encode(entry, "an entry of a run")?));
+        entry.blobs(if entry.is_end() { &mut ends } else { &mut others });
+        out.push(
+            Statement::new("INSERT INTO run_entries (run, seq, entry) VALUES (?, ?, ?)")
+                .bind(key(run.0))
+                .bind(count(seq))
+                .bind(codec::encode(&**entry, "an entry of a run")?),
+        );
     }
-    // Several in a statement: each statement is a way to the database's thread and back.
-    while !rows.is_empty() {
-        let some = rows.drain(..rows.len().min(ROWS));
-        let mut insert = sqlx::QueryBuilder::<sqlx::Sqlite>::new("INSERT INTO run_entries (run, seq, entry) ");
-        insert.push_values(some, |mut row, (seq, entry)| {
-            row.push_bind(key(run.0)).push_bind(seq).push_bind(entry);
-        });
-        insert.build().execute(&mut *c).await?;
-    }
-    pin_all(c, run, blobs).await
-}
-
-async fn is_foreign(c: &mut SqliteConnection, run: RunId) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM runs WHERE id = ? AND coordinator IS NOT NULL")
+    pin(out, run, ends);
+    // An agent brings the outputs of its own runs here, and nothing else of them.
+    out.extend(others.into_iter().map(|digest| {
+        Statement::new(
+            "INSERT INTO run_blobs (run, digest) SELECT id, ? FROM runs WHERE id = ? AND coordinator IS NULL ON CONFLICT DO NOTHING",
+        )
+        .bind(digest.0.to_vec())
         .bind(key(run.0))
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_some())
+    }));
+    Ok(())
 }
 
-pub(super) async fn pin(c: &mut SqliteConnection, run: RunId, digests: &[Digest]) -> Result<(), Error> {
-    pin_all(c, run, digests.iter().copied()).await
-}
-
-async fn pin_all(c: &mut SqliteConnection, run: RunId, digests: impl IntoIterator<Item = Digest> + Send) -> Result<(), Error> {
-    let digests: Vec<Digest> = digests.into_iter().collect();
-    for digest in digests {
-        sqlx::query("INSERT OR IGNORE INTO run_blobs (run, digest) VALUES (?, ?)")
+pub(super) fn pin(out: &mut Vec<Statement>, run: RunId, digests: impl IntoIterator<Item = Digest>) {
+    out.extend(digests.into_iter().map(|digest| {
+        Statement::new("INSERT INTO run_blobs (run, digest) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(key(run.0))
             .bind(digest.0.to_vec())
-            .execute(&mut *c)
-            .await?;
-    }
-    Ok(())
+    }));
 }
 
-pub(super) async fn put_fragment(c: &mut SqliteConnection, row: &FragmentRow) -> Result<(), Error> {
+pub(super) fn put_fragment(row: &FragmentRow) -> Statement {
     // An epoch never goes back, whatever is asked.
-    sqlx::query(
+    Statement::new(
         "INSERT INTO fragments (run, fragment, epoch, agent, record) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (run, fragment) DO UPDATE SET epoch = excluded.epoch, agent = excluded.agent, record = excluded.record
          WHERE excluded.epoch >= fragments.epoch",
@@ -441,46 +406,27 @@ pub(super) async fn put_fragment(c: &mut SqliteConnection, row: &FragmentRow) ->
     .bind(count(row.epoch.0))
     .bind(row.agent.map(|agent| key(agent.0)))
     .bind(row.record.clone())
-    .execute(c)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn drop_fragments(c: &mut SqliteConnection, run: RunId) -> Result<(), Error> {
-    sqlx::query("DELETE FROM fragments WHERE run = ?")
-        .bind(key(run.0))
-        .execute(c)
-        .await?;
-    Ok(())
+pub(super) fn drop_fragments(run: RunId) -> Statement {
+    Statement::new("DELETE FROM fragments WHERE run = ?").bind(key(run.0))
 }
 
-pub(super) async fn delete(c: &mut SqliteConnection, run: RunId) -> Result<(), Error> {
-    sqlx::query("DELETE FROM runs WHERE id = ?").bind(key(run.0)).execute(c).await?;
-    Ok(())
+pub(super) fn delete(run: RunId) -> Statement {
+    Statement::new("DELETE FROM runs WHERE id = ?").bind(key(run.0))
 }
 
-pub(super) async fn remember_key(
-    c: &mut SqliteConnection,
-    hash: &[u8; 32],
-    run: RunId,
-    request: &Digest,
-    at: Timestamp,
-) -> Result<(), Error> {
-    sqlx::query("INSERT INTO idempotency (key, run, request, made_at) VALUES (?, ?, ?, ?)")
+pub(super) fn remember_key(hash: &[u8; 32], run: RunId, request: &Digest, at: Timestamp) -> Statement {
+    Statement::new("INSERT INTO idempotency (key, run, request, made_at) VALUES (?, ?, ?, ?)")
         .bind(hash.to_vec())
         .bind(key(run.0))
         .bind(request.0.to_vec())
         .bind(micros(at))
-        .execute(c)
-        .await?;
-    Ok(())
 }
 
-pub(super) async fn leap_epochs(c: &mut SqliteConnection, by: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)")
-        .bind(by)
-        .execute(&mut *c)
-        .await?;
-    sqlx::query("UPDATE agents SET incarnation = NULL").execute(c).await?;
-    Ok(())
+pub(super) fn leap_epochs(out: &mut Vec<Statement>, by: i64) {
+    out.push(
+        Statement::new("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)").bind(by),
+    );
+    out.push(Statement::new("UPDATE agents SET incarnation = NULL"));
 }

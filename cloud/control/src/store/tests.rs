@@ -77,7 +77,7 @@ async fn a_result_commits_only_under_the_current_epoch() {
             vec![Change::AppendEntries {
                 run: RunId(1),
                 first: 1,
-                entries: vec![cancel_requested("x")],
+                entries: vec![Arc::new(cancel_requested("x"))],
             }],
         )
     };
@@ -109,14 +109,14 @@ async fn requests_that_wait_together_each_get_their_own_answer() {
         let changes = vec![Change::AppendEntries {
             run: RunId(1),
             first,
-            entries: vec![cancel_requested("x")],
+            entries: vec![Arc::new(cancel_requested("x"))],
         }];
         answers.push(store.submit(guards, changes).await.unwrap());
     }
     for (n, answer) in answers.into_iter().enumerate() {
         let answer = answer.await.unwrap();
         match n % 10 {
-            3 => assert!(matches!(answer, Err(Error::Sql(_))), "{n}: {answer:?}"),
+            3 => assert!(matches!(answer, Err(Error::Write(_))), "{n}: {answer:?}"),
             7 => assert!(matches!(answer, Err(Error::Guard(_))), "{n}: {answer:?}"),
             _ => assert!(answer.is_ok(), "{n}: {answer:?}"),
         }
@@ -135,7 +135,7 @@ async fn a_request_changes_everything_or_nothing() {
         Change::AppendEntries {
             run: RunId(1),
             first: 1,
-            entries: vec![cancel_requested("x")],
+            entries: vec![Arc::new(cancel_requested("x"))],
         },
         Change::NewRun(Box::new(NewRun {
             id: RunId(2),
@@ -147,7 +147,7 @@ async fn a_request_changes_everything_or_nothing() {
             coordinator: None,
         })),
     ];
-    assert!(matches!(store.commit(vec![], changes).await, Err(Error::Sql(_))));
+    assert!(matches!(store.commit(vec![], changes).await, Err(Error::Write(_))));
     assert!(store.entries(RunId(1), 0, 10).await.unwrap().is_empty());
     assert!(store.run(RunId(2)).await.unwrap().is_none());
 }
@@ -179,7 +179,7 @@ async fn what_was_committed_is_there_after_a_restart_and_a_closed_store_refuses(
             vec![Change::AppendEntries {
                 run: RunId(1),
                 first: 1,
-                entries: vec![entry.clone()],
+                entries: vec![Arc::new(entry.clone())],
             }],
         )
         .await

@@ -1,9 +1,9 @@
 //! Stored workflow versions.
 
-use super::{Error, Store, codec, digest, instant, micros};
+use super::{Error, Statement, Store, codec, digest, instant, micros};
 use eyot_model::{Digest, Timestamp, Workflow};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
 
 /// A version of a workflow, with the text that it came from.
@@ -30,6 +30,28 @@ fn record(row: &SqliteRow) -> Result<WorkflowRecord, Error> {
 }
 
 impl Store {
+    /// What a version of a workflow means; of the one that was stored last where none is named. Read once, and then
+    /// from memory until a workflow is stored or dropped.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn spec(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<Option<Arc<Workflow>>, Error> {
+        let key = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
+        let generation = match self.specs().get(&key) {
+            Ok(known) => return Ok(Some(known)),
+            Err(generation) => generation,
+        };
+        let record = match version {
+            Some(version) => self.workflow(namespace, name, version).await?,
+            None => self.newest_workflow(namespace, name).await?,
+        };
+        let found = record.map(|record| record.workflow);
+        if let Some(workflow) = &found {
+            self.specs().put(key, Arc::clone(workflow), generation);
+        }
+        Ok(found)
+    }
+
     /// # Errors
     /// When the database fails.
     pub async fn workflow(&self, namespace: &str, name: &str, version: &str) -> Result<Option<WorkflowRecord>, Error> {
@@ -76,52 +98,43 @@ impl Store {
     }
 }
 
-pub(super) async fn unchanged(
-    c: &mut SqliteConnection,
-    namespace: &str,
-    name: &str,
-    version: &str,
-    digest: &Digest,
-) -> Result<bool, Error> {
-    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM workflows WHERE namespace = ? AND name = ? AND version = ?")
-        .bind(namespace.to_owned())
-        .bind(name.to_owned())
-        .bind(version.to_owned())
-        .fetch_optional(c)
-        .await?;
-    Ok(found.is_none_or(|found| found == digest.0))
+pub(super) fn unchanged(namespace: &str, name: &str, version: &str, digest: &Digest) -> Statement {
+    Statement::new("SELECT NOT EXISTS (SELECT 1 FROM workflows WHERE namespace = ? AND name = ? AND version = ? AND digest <> ?)")
+        .bind(namespace)
+        .bind(name)
+        .bind(version)
+        .bind(digest.0.to_vec())
 }
 
 /// What is stored stays; only a version that came with a run becomes a listed one when it is stored for itself.
-pub(super) async fn put(c: &mut SqliteConnection, record: &WorkflowRecord) -> Result<(), Error> {
+pub(super) fn put(out: &mut Vec<Statement>, record: &WorkflowRecord) -> Result<(), Error> {
     let workflow = &*record.workflow;
-    sqlx::query(
-        "INSERT INTO workflows (namespace, name, version, digest, text, spec, tasks, stored_at, direct) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (namespace, name, version) DO UPDATE SET direct = min(workflows.direct, excluded.direct)",
-    )
-    .bind(workflow.namespace.clone())
-    .bind(workflow.name.clone())
-    .bind(workflow.version.clone())
-    .bind(record.digest.0.to_vec())
-    .bind(record.text.clone())
-    .bind(codec::encode(workflow, "a workflow")?)
-    .bind(i64::try_from(workflow.tasks.len()).unwrap_or(i64::MAX))
-    .bind(micros(record.stored_at))
-    .bind(i64::from(record.direct))
-    .execute(&mut *c)
-    .await?;
+    out.push(
+        Statement::new(
+            "INSERT INTO workflows (namespace, name, version, digest, text, spec, tasks, stored_at, direct) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (namespace, name, version) DO UPDATE
+             SET direct = CASE WHEN excluded.direct < workflows.direct THEN excluded.direct ELSE workflows.direct END",
+        )
+        .bind(&workflow.namespace)
+        .bind(&workflow.name)
+        .bind(&workflow.version)
+        .bind(record.digest.0.to_vec())
+        .bind(&record.text)
+        .bind(codec::encode(workflow, "a workflow")?)
+        .bind(i64::try_from(workflow.tasks.len()).unwrap_or(i64::MAX))
+        .bind(micros(record.stored_at))
+        .bind(i64::from(record.direct)),
+    );
     if record.text.is_empty() {
         // It came with a run that an agent coordinates: its components are there.
         return Ok(());
     }
-    for digest in crate::access::named_blobs(workflow) {
-        sqlx::query("INSERT OR IGNORE INTO workflow_blobs (namespace, name, version, digest) VALUES (?, ?, ?, ?)")
-            .bind(workflow.namespace.clone())
-            .bind(workflow.name.clone())
-            .bind(workflow.version.clone())
+    out.extend(crate::access::named_blobs(workflow).into_iter().map(|digest| {
+        Statement::new("INSERT INTO workflow_blobs (namespace, name, version, digest) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(&workflow.namespace)
+            .bind(&workflow.name)
+            .bind(&workflow.version)
             .bind(digest.0.to_vec())
-            .execute(&mut *c)
-            .await?;
-    }
+    }));
     Ok(())
 }
