@@ -120,19 +120,7 @@ mod tests {
     use eyot_model::Timestamp;
 
     fn workflow() -> Arc<Workflow> {
-        Arc::new(Workflow {
-            namespace: "default".into(),
-            name: "w".into(),
-            version: "1".into(),
-            inputs: BTreeMap::new(),
-            tasks: vec![],
-            outputs: BTreeMap::new(),
-            on_disconnect: eyot_model::OnDisconnect::default(),
-            on_failure: eyot_model::OnFailure::default(),
-            max_parallel: None,
-            deadline: None,
-            retention: eyot_model::Retention::default(),
-        })
+        Arc::new(Workflow::new("default", "w", "1", vec![]))
     }
 
     fn entry(seq: u64) -> Numbered {

@@ -19,6 +19,7 @@ mod conductor;
 pub mod config;
 mod crowd;
 mod deploying;
+mod disk;
 mod feed;
 mod fleet;
 mod grants;

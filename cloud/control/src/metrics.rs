@@ -39,6 +39,15 @@ fn describe() {
         Unit::Seconds,
         "Time from a request to the head of its answer"
     );
+    describe_counter!(
+        "eyot_commit_failures_total",
+        "Transactions that failed, by reason; nothing of them is stored"
+    );
+    describe_gauge!(
+        "eyot_disk_state",
+        "1 for the state of the disk: working, low (nothing new is taken), full or failing (nothing is stored)"
+    );
+    describe_gauge!("eyot_disk_free_bytes", Unit::Bytes, "Room that is left for the data folder");
     describe_gauge!("eyot_runs", "Stored runs, by state");
     describe_gauge!("eyot_agents", "Agents, by state of their link");
     describe_counter!("eyot_events_total", "Events committed, by kind");

@@ -59,12 +59,14 @@ impl Retention {
             if over.is_empty() {
                 break;
             }
-            removed.runs += over.len() as u64;
-            self.store.commit(vec![], over.into_iter().map(Change::DeleteRun).collect()).await?;
+            let count = over.len() as u64;
+            if !self.unless_full(over.into_iter().map(Change::DeleteRun).collect()).await? {
+                break;
+            }
+            removed.runs += count;
         }
         let since = Timestamp(now.0.saturating_sub(self.keep_uploads.0.saturating_mul(1_000)));
-        self.store
-            .commit(vec![], vec![Change::DropUnusedTexts, Change::Forget { before: since, now }])
+        self.unless_full(vec![Change::DropUnusedTexts, Change::Forget { before: since, now }])
             .await?;
         let named = self.store.named_blobs(since).await?;
         let (blobs, young) = (self.blobs.clone(), self.keep_uploads.as_duration());
@@ -77,5 +79,14 @@ impl Retention {
             Err(error) => tracing::error!(%error, "blobs were not swept"),
         }
         Ok(removed)
+    }
+
+    /// False where there is no room for the commit: then blobs are still swept, which makes some.
+    async fn unless_full(&self, changes: Vec<Change>) -> Result<bool, Error> {
+        match self.store.commit(vec![], changes).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_full() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

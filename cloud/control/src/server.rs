@@ -6,6 +6,7 @@ use crate::authority::Authority;
 use crate::board::Board;
 use crate::conductor::{Conductor, Handle, Input, Options, Planning};
 use crate::config::ServeArgs;
+use crate::disk::Disk;
 use crate::fleet::Fleet;
 use crate::grants::Grants;
 use crate::retention::Retention;
@@ -17,7 +18,6 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,7 @@ impl Server {
             planning.set_speed(agent.profile.id, agent.profile.speed);
         }
         let grants = Grants::load(&store).await?;
-        let (healthy, fatal, stop) = (Arc::new(AtomicBool::new(true)), CancellationToken::new(), CancellationToken::new());
+        let (disk, fatal, stop) = (Disk::new(&data), CancellationToken::new(), CancellationToken::new());
         let options = Options {
             store: store.clone(),
             fleet: fleet.clone(),
@@ -115,7 +115,7 @@ impl Server {
             blobs: blobs.clone(),
             keep_succeeded: args.retention.keep_succeeded,
             keep_failed: args.retention.keep_failed,
-            healthy: Arc::clone(&healthy),
+            disk: disk.clone(),
             fatal: fatal.clone(),
         };
         let (conductor, looping) = Conductor::start(options).await?;
@@ -191,7 +191,7 @@ impl Server {
             board,
             conductor: conductor.clone(),
             planning,
-            healthy,
+            disk,
             backup,
             stop: stop.clone(),
         });

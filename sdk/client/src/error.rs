@@ -108,7 +108,7 @@ impl Error {
                 | Unreachable::Expired
                 | Unreachable::Tls(_) => Recovery::Terminal,
             },
-            Self::Refused { status, .. } | Self::NotEyot { status, .. } if matches!(status, 408 | 429 | 500 | 502..=504) => {
+            Self::Refused { status, .. } | Self::NotEyot { status, .. } if matches!(status, 408 | 429 | 500 | 502..=504 | 507) => {
                 Recovery::Retryable
             }
             Self::Refused { .. }

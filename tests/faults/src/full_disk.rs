@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use eyot_client::{Client, RunFilter};
 use eyot_model::api::{RunRequest, WorkflowChoice, WorkflowSource};
 use eyot_model::{Inputs, RunId};
-use eyot_scenarios::{Cloud, Place, Stage, until};
+use eyot_scenarios::{Cloud, Stage, until};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -83,12 +83,7 @@ async fn cloud(setting: &Setting) -> Result<Vec<Figure>> {
     let mut random = setting.random(8);
     let stage = Stage::open()?;
     let room = Room::make(&stage.path("cloud"), CLOUD_ROOM)?;
-    // A submission waits for its commit, and is answered with an error when that takes too long.
-    let place = Place {
-        arguments: ["--request-timeout", "2s"].map(str::to_owned).to_vec(),
-        ..Place::default()
-    };
-    let mut cloud = Cloud::start_at(&stage, "cloud", &place).await?;
+    let mut cloud = Cloud::start(&stage, "cloud").await?;
     cloud.push_probe().await?;
     let mut left = cloud.agent(&stage, "left").await?;
     let mut right = cloud.agent(&stage, "right").await?;
@@ -96,7 +91,7 @@ async fn cloud(setting: &Setting) -> Result<Vec<Figure>> {
     let (before, full) = setting.times((4, 2), (40, 6));
     let recipes: Vec<Recipe> = (0..before + full).map(|_| Recipe::of(Kind::Split, &mut random)).collect();
     let mut kept: BTreeMap<RunId, &Recipe> = BTreeMap::new();
-    let (mut refused, mut why) = (0, String::new());
+    let mut refused = 0;
     for (n, recipe) in recipes.iter().enumerate() {
         if n == before {
             room.fill()?;
@@ -104,15 +99,28 @@ async fn cloud(setting: &Setting) -> Result<Vec<Figure>> {
         match once(&client, &recipe.text, &format!("full-{n}")).await {
             Ok(run) => drop(kept.insert(run, recipe)),
             Err(error) => {
+                ensure!(
+                    error.code() == "store.no-room",
+                    "refused for another reason: {}: {error}",
+                    error.code()
+                );
                 refused += 1;
-                why = format!("{}: {error}", error.code());
             }
         }
     }
-    ensure!(refused > 0, "everything was taken by a control plane whose disk is full");
+    ensure!(
+        refused == full,
+        "{refused} of {full} were refused by a control plane whose disk is full"
+    );
     cloud.must_live()?;
+    let health = client.health().await?.text;
+    ensure!(
+        health.contains("disk full") || health.contains("disk low"),
+        "it says of itself: {health}"
+    );
     setting.say(&format!(
-        "the control plane's disk is full: {refused} submissions were refused ({why})"
+        "the control plane's disk is full: {refused} submissions were refused at once; {}",
+        health.trim().replace('\n', ", ")
     ));
     let freed = now();
     room.free()?;

@@ -1,13 +1,14 @@
 //! What every request passes: whom it is for, where it comes from, who asks, and whether there is room.
 
 use super::{App, Error};
+use crate::disk;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where a connection comes from; the listener puts it into each request.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,17 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// Open to everybody who can reach the listener.
 const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
 /// Take as long as their bytes or their run take: the client's own patience bounds them, not the request timeout.
-const LONG: [&str; 4] = ["/v1/blobs", "/v1/blobs/{digest}", "/v1/runs/{id}/events", "/v1/admin/backup"];
+const LONG: [&str; 4] = ["/v1/blobs", "/v1/blobs/{digest}", "/v1/runs/{run}/events", "/v1/admin/backup"];
+/// Change nothing, whatever their method. A back-up says itself what it has no room for.
+const LOOKING: [&str; 3] = ["/v1/workflows/validate", "/v1/plan", "/v1/admin/backup"];
+/// Bring what is new, and are refused before the disk is full. What goes on is looked after until it is.
+const GROWING: [&str; 5] = [
+    "/v1/runs",
+    "/v1/workflows",
+    "/v1/components",
+    "/v1/blobs",
+    "/v1/agents/{agent}/workflows",
+];
 
 pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -27,13 +38,22 @@ pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -
         .to_owned();
     let method = request.method().clone();
     let (parts, body) = request.into_parts();
-    let admitted = admit(&app, &parts, &route).await;
+    let writes = !method.is_safe() && !LOOKING.contains(&route.as_str());
+    let admitted = match admit(&app, &parts, &route).await {
+        Ok(_) if writes && !takes(&app, &route) => Err(app.disk.state().refusal()),
+        admitted => admitted,
+    };
+    let limit = match LONG.contains(&route.as_str()) {
+        true => None,
+        false => Some(app.settings.request_timeout),
+    };
     let request = Request::from_parts(parts, body);
     let response = match admitted {
-        Ok(_permit) if LONG.contains(&route.as_str()) => next.run(request).await,
-        Ok(_permit) => match tokio::time::timeout(app.settings.request_timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Error::new(StatusCode::GATEWAY_TIMEOUT, "service.timeout", "the request took too long").into_response(),
+        Ok(_permit) => tokio::select! {
+            biased;
+            response = within(limit, next.run(request)) => response,
+            // It may be stored once there is room, and it is not acknowledged.
+            state = app.disk.stuck(), if writes => state.refusal().into_response(),
         },
         Err(refused) => refused.into_response(),
     };
@@ -43,6 +63,23 @@ pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -
     metrics::counter!("eyot_http_requests_total", &labels).increment(1);
     metrics::histogram!("eyot_http_request_seconds").record(began.elapsed().as_secs_f64());
     response
+}
+
+/// Whether the disk is such that this is worth beginning.
+fn takes(app: &App, route: &str) -> bool {
+    match app.disk.state() {
+        disk::State::Working => true,
+        disk::State::Low => !GROWING.contains(&route),
+        disk::State::Full | disk::State::Failing => false,
+    }
+}
+
+async fn within(limit: Option<Duration>, answer: impl Future<Output = Response>) -> Response {
+    let Some(limit) = limit else { return answer.await };
+    match tokio::time::timeout(limit, answer).await {
+        Ok(response) => response,
+        Err(_) => Error::new(StatusCode::GATEWAY_TIMEOUT, "service.timeout", "the request took too long").into_response(),
+    }
 }
 
 async fn admit(app: &App, request: &Parts, route: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Error> {

@@ -25,6 +25,7 @@ pub(crate) use problem::Error;
 use crate::access::Access;
 use crate::board::Board;
 use crate::conductor::{Handle, Planning, Stopping};
+use crate::disk::Disk;
 use crate::fleet::Fleet;
 use crate::grants::Grants;
 use crate::store::Store;
@@ -35,7 +36,6 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub(crate) struct Parts {
     /// Requests that are served at the same time.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) settings: Settings,
-    pub(crate) healthy: Arc<AtomicBool>,
+    pub(crate) disk: Disk,
     /// One back-up at a time, and no sweep during it.
     pub(crate) backup: Arc<tokio::sync::Mutex<()>>,
     pub(crate) stop: CancellationToken,

@@ -1,6 +1,6 @@
 //! Answers that are not a success: a status, a stable code, and a message for people.
 
-use crate::store;
+use crate::{disk, store};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eyot_model::api::{Diagnostic, Problem};
@@ -58,16 +58,19 @@ impl Error {
         )
     }
 
+    /// Asking again may help after so many seconds.
+    #[must_use]
+    pub(crate) fn after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     pub(crate) fn busy(message: &str) -> Self {
-        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "service.busy", message);
-        error.retry_after = Some(1);
-        error
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "service.busy", message).after(1)
     }
 
     pub(crate) fn unavailable(message: &str) -> Self {
-        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "service.unavailable", message);
-        error.retry_after = Some(1);
-        error
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "service.unavailable", message).after(1)
     }
 }
 
@@ -75,6 +78,11 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Closed => Self::unavailable("the control plane is stopping"),
+            error if error.is_full() => disk::no_room(),
+            error if error.may_pass() => {
+                tracing::error!(error = %crate::chain(&error), "a commit failed");
+                disk::failing()
+            }
             other => Self::internal(&other),
         }
     }

@@ -2,17 +2,17 @@
 
 use crate::access::Access;
 use crate::board::Board;
+use crate::disk::{Disk, State as DiskState};
 use crate::feed::Numbered;
 use crate::fleet::Fleet;
-use crate::store::{Change, Guard, Store};
+use crate::store::{Change, Error, Guard, Store};
 use eyot_coordinator::Readable;
 use eyot_model::{AgentId, Digest, FragmentId, Path, RunId, State, TaskIx, Workflow};
 use eyot_wire::ToAgent;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Steps in one commit.
@@ -83,12 +83,13 @@ impl Step {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Carrier {
     pub(super) store: Store,
     pub(super) fleet: Fleet,
     pub(super) board: Board,
     pub(super) access: Access,
-    pub(super) healthy: Arc<AtomicBool>,
+    pub(super) disk: Disk,
     pub(super) fatal: CancellationToken,
 }
 
@@ -104,45 +105,85 @@ impl Carrier {
                 effects.extend(step.effects);
             }
             without_repetitions(&mut guards);
-            if !changes.is_empty() && !self.commit(guards, changes).await {
+            if changes.is_empty() {
+                self.carry_out(effects);
+            } else if !self.commit(guards, changes, effects).await {
                 self.fatal.cancel();
                 return;
-            }
-            for effect in effects {
-                self.carry_out(effect);
             }
         }
     }
 
     /// Tries again for as long as the disk fails: nothing was told to anybody, so nothing has to be taken back. False
     /// when trying again would be wrong.
-    async fn commit(&self, guards: Vec<Guard>, changes: Vec<Change>) -> bool {
+    async fn commit(&self, guards: Vec<Guard>, changes: Vec<Change>, mut effects: Vec<Effect>) -> bool {
         let mut pause = FIRST_PAUSE;
         loop {
-            let failed = match self.store.commit(guards.clone(), changes.clone()).await {
+            let (tell, told) = oneshot::channel();
+            let carrier = self.clone();
+            // What follows from the commit is done where it is known first, and not one wake-up of a thread later.
+            let then = move |verdict: Result<(), Error>| {
+                let tried = match verdict {
+                    Ok(()) => {
+                        carrier.carry_out(effects);
+                        Ok(())
+                    }
+                    Err(error) => Err((error, effects)),
+                };
+                let _ = tell.send(tried);
+            };
+            let tried = match self.store.submit_then(guards.clone(), changes.clone(), then).await {
+                Ok(()) => told.await.unwrap_or(Err((Error::Closed, Vec::new()))),
+                Err(error) => Err((error, Vec::new())),
+            };
+            let failed = match tried {
                 Ok(()) => {
-                    if !self.healthy.swap(true, Ordering::Relaxed) {
+                    if self.disk.note(DiskState::Working) {
                         tracing::info!("the store works again");
                     }
                     return true;
                 }
-                Err(error) => error,
+                Err((error, left)) => {
+                    effects = left;
+                    error
+                }
             };
             if !failed.may_pass() || self.fatal.is_cancelled() {
                 tracing::error!(error = %crate::chain(&failed), "the store and the runs in memory have parted: stopping");
                 return false;
             }
-            self.healthy.store(false, Ordering::Relaxed);
-            tracing::error!(error = %crate::chain(&failed), "a commit failed, trying again");
+            let state = if failed.is_full() { DiskState::Full } else { DiskState::Failing };
+            if self.disk.note(state) {
+                tracing::error!(
+                    error = %crate::chain(&failed),
+                    free = self.disk.free(),
+                    "a commit failed: nothing is acknowledged until one succeeds; it is tried again and again"
+                );
+            }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = self.wait(pause) => {}
                 () = self.fatal.cancelled() => {}
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    fn carry_out(&self, effect: Effect) {
+    /// Until it is time to try again: at once when there was no room and is some.
+    async fn wait(&self, pause: Duration) {
+        let until = tokio::time::Instant::now() + pause;
+        let had_room = self.disk.has_room();
+        while tokio::time::Instant::now() < until && self.disk.has_room() == had_room {
+            tokio::time::sleep(FIRST_PAUSE.min(pause)).await;
+        }
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.carry_out_one(effect);
+        }
+    }
+
+    fn carry_out_one(&self, effect: Effect) {
         match effect {
             Effect::Send { agent, message } => self.fleet.send(agent, *message),
             Effect::Answer(answer) => answer(),

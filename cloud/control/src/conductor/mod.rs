@@ -17,6 +17,7 @@ pub(crate) use planning::{DOCUMENT, Planning, Unplaced};
 use crate::access::Access;
 use crate::board::Board;
 use crate::clock;
+use crate::disk::Disk;
 use crate::fleet::Fleet;
 use crate::store::{Change, RunRecord, Store};
 use carrier::{Effect, Step};
@@ -26,7 +27,6 @@ use eyot_wire::{Inventory, OwnRun, Refusal, Report, SavedState};
 use live::Live;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -208,8 +208,8 @@ pub(crate) struct Options {
     pub(crate) blobs: eyot_blob::Store,
     pub(crate) keep_succeeded: Millis,
     pub(crate) keep_failed: Millis,
-    /// False while commits fail.
-    pub(crate) healthy: Arc<AtomicBool>,
+    /// Told how commits fare.
+    pub(crate) disk: Disk,
     /// Cancelled when going on would be wrong.
     pub(crate) fatal: CancellationToken,
 }
@@ -244,7 +244,7 @@ impl Conductor {
             fleet: options.fleet.clone(),
             board: options.board.clone(),
             access: options.access.clone(),
-            healthy: Arc::clone(&options.healthy),
+            disk: options.disk.clone(),
             fatal: options.fatal.clone(),
         };
         let carrier = tokio::spawn(carrier.run(queue));

@@ -1,8 +1,8 @@
 //! What a commit can ask of the store: guards that must hold, and changes.
 
 use super::{
-    AgentRecord, ComponentRecord, DeploymentRow, Entry, Error, FragmentRow, Invite, LogRow, NewRun, Statement, TokenRecord, WorkflowRecord, agents,
-    components, credentials, deployments, documents, grants, logs, retention, runs, saved, workflows,
+    AgentRecord, ComponentRecord, DeploymentRow, Entry, Error, FragmentRow, Invite, LogRow, NewRun, Statement, TokenRecord, WorkflowRecord,
+    agents, components, credentials, deployments, documents, grants, logs, retention, runs, saved, workflows,
 };
 use eyot_model::{AgentId, AgentProfile, Digest, Epoch, FragmentId, Path, Plan, Position, RunId, RunOutcome, RunState, State, Timestamp};
 use eyot_wire::{Deployed, SavedState};

@@ -19,6 +19,7 @@ mod saved;
 mod schema;
 mod specs;
 mod statement;
+mod wal;
 mod workflows;
 mod writer;
 
@@ -58,6 +59,12 @@ pub enum Error {
         path: PathBuf,
         #[source]
         source: Arc<rusqlite::Error>,
+    },
+    #[error("the store's write-ahead log {path} cannot be read")]
+    Log {
+        path: PathBuf,
+        #[source]
+        source: Arc<std::io::Error>,
     },
     #[error("the thread of the store cannot be started")]
     Thread(#[source] Arc<std::io::Error>),
@@ -100,6 +107,12 @@ impl From<rusqlite::Error> for Error {
 }
 
 impl Error {
+    /// Whether there was no room for it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Write(source) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+
     /// Whether the same commit may work later: the disk failed or is full, and what was asked for was right.
     #[must_use]
     pub fn may_pass(&self) -> bool {
@@ -109,6 +122,7 @@ impl Error {
             }
             Self::Open { .. }
             | Self::Writer { .. }
+            | Self::Log { .. }
             | Self::Thread(_)
             | Self::TooNew { .. }
             | Self::Damaged { .. }
@@ -150,8 +164,13 @@ impl Store {
             .pragma("cache_size", "-16384")
             .pragma("trusted_schema", "OFF")
             .disable_statement_logging();
+        check_log(path).await?;
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(failed)?;
         check(&mut connection, path).await?;
+        // Where there is no room for it, or a back-up is reading, the log stays as it is.
+        if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await {
+            tracing::info!(%error, "the store's log was not folded into it");
+        }
         schema::migrate(&mut connection, path).await?;
         let unstarted = |source| Error::Writer {
             path: path.to_owned(),
@@ -203,9 +222,24 @@ impl Store {
     /// When the store is closed.
     pub async fn submit(&self, guards: Vec<Guard>, changes: Vec<Change>) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let (answer, committed) = oneshot::channel();
-        let request = writer::Request { guards, changes, answer };
-        self.writer.send(request).await.map_err(|_| Error::Closed)?;
+        self.submit_then(guards, changes, move |verdict| _ = answer.send(verdict)).await?;
         Ok(committed)
+    }
+
+    /// As [`Store::submit`], but `then` takes the answer, on the writer's thread: it must not block. Where the store is closed
+    /// before the request has its place, `then` is dropped.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    pub async fn submit_then(
+        &self,
+        guards: Vec<Guard>,
+        changes: Vec<Change>,
+        then: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        let answer: writer::Answer = Box::new(then);
+        let request = writer::Request { guards, changes, answer };
+        self.writer.send(request).await.map_err(|_| Error::Closed)
     }
 
     /// Writes a consistent copy of the database to a new file.
@@ -245,7 +279,7 @@ impl Store {
         let last = writer::Request {
             guards: vec![],
             changes: vec![Change::Close],
-            answer,
+            answer: Box::new(move |_| _ = answer.send(())),
         };
         if self.writer.send(last).await.is_ok() {
             let _ = done.await;
@@ -262,6 +296,45 @@ impl Store {
 
     fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+}
+
+/// Whether the write-ahead log is sound, which has to be asked before SQLite takes what is wrong in it for its end. All of it
+/// is durable afterwards: what a killed process wrote and did not sync is about to be read, and acted upon.
+async fn check_log(path: &Path) -> Result<(), Error> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    let found = tokio::task::spawn_blocking({
+        let log = log.clone();
+        move || {
+            let file = match std::fs::File::open(&log) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            file.sync_data()?;
+            let read = || wal::scan(std::io::BufReader::with_capacity(1 << 20, std::fs::File::open(&log)?));
+            // While another process writes into it, which may be so for a back-up, one look is not enough.
+            match read()? {
+                None => Ok(None),
+                Some(_) => read(),
+            }
+        }
+    })
+    .await
+    .map_err(std::io::Error::other)
+    .flatten();
+    match found {
+        Ok(None) => Ok(()),
+        Ok(Some(damage)) => Err(Error::Damaged {
+            path: path.to_owned(),
+            found: damage.to_string(),
+        }),
+        Err(source) => Err(Error::Log {
+            path: log,
+            source: Arc::new(source),
+        }),
     }
 }
 

@@ -10,12 +10,14 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn expired_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<RunId>, Error> {
-        let rows: Vec<Vec<u8>> =
-            sqlx::query_scalar("SELECT id FROM runs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?")
-                .bind(micros(now))
-                .bind(i64::from(limit))
-                .fetch_all(self.readers())
-                .await?;
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT id FROM runs WHERE ended_at IS NOT NULL AND state IN ('succeeded', 'failed', 'cancelled') AND expires_at <= ?
+                 ORDER BY expires_at LIMIT ?",
+        )
+        .bind(micros(now))
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
         rows.iter().map(|id| Ok(RunId(id128(id, "the id of a run")?))).collect()
     }
 

@@ -200,9 +200,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_runs(&self) -> Result<Vec<(String, u64)>, Error> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count(*) FROM runs GROUP BY state")
-            .fetch_all(self.readers())
-            .await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT state, count(*) FROM runs WHERE ended_at IS NULL GROUP BY state
+             UNION ALL SELECT state, count(*) FROM runs WHERE ended_at IS NOT NULL GROUP BY state",
+        )
+        .fetch_all(self.readers())
+        .await?;
         Ok(rows.into_iter().map(|(state, n)| (state, uncount(n))).collect())
     }
 
@@ -425,8 +428,6 @@ pub(super) fn remember_key(hash: &[u8; 32], run: RunId, request: &Digest, at: Ti
 }
 
 pub(super) fn leap_epochs(out: &mut Vec<Statement>, by: i64) {
-    out.push(
-        Statement::new("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)").bind(by),
-    );
+    out.push(Statement::new("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)").bind(by));
     out.push(Statement::new("UPDATE agents SET incarnation = NULL"));
 }

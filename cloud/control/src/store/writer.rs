@@ -11,18 +11,20 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params_from_iter};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Requests in one transaction.
 const BATCH: usize = 512;
 /// Statements that are kept prepared: more than there are.
 const PREPARED: usize = 96;
 
-#[derive(Debug)]
+/// What is done with the answer, on the writer's thread: it only hands things on.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
 pub(super) struct Request {
     pub(super) guards: Vec<Guard>,
     pub(super) changes: Vec<Change>,
-    pub(super) answer: oneshot::Sender<Result<(), Error>>,
+    pub(super) answer: Answer,
 }
 
 /// The way to the database; the file and its schema are there. A connection on which a transaction failed is not used
@@ -48,7 +50,7 @@ pub(super) fn run(mut writer: Writer, mut requests: mpsc::Receiver<Request>, spe
     }
     requests.close();
     while let Some(late) = requests.blocking_recv() {
-        let _ = late.answer.send(Err(Error::Closed));
+        (late.answer)(Err(Error::Closed));
     }
     if let Some(connection) = writer.connection.take()
         && let Err((_, error)) = connection.close()
@@ -70,17 +72,17 @@ impl Writer {
         match self.together(batch, specs) {
             Ok(verdicts) => {
                 for (request, verdict) in batch.drain(..).zip(verdicts) {
-                    let _ = request.answer.send(verdict);
+                    (request.answer)(verdict);
                 }
             }
             Err(error) if batch.len() == 1 => {
-                let _ = batch.remove(0).answer.send(Err(error));
+                (batch.remove(0).answer)(Err(error));
             }
             Err(_) => {
                 for request in batch.drain(..) {
                     let one = std::slice::from_ref(&request);
                     let verdict = self.together(one, specs).and_then(|mut verdicts| verdicts.pop().unwrap_or(Ok(())));
-                    let _ = request.answer.send(verdict);
+                    (request.answer)(verdict);
                 }
             }
         }
@@ -92,7 +94,10 @@ impl Writer {
             Some(connection) => connection,
             None => connect(&self.path)?,
         };
-        let verdicts = transact(&mut connection, batch)?;
+        let verdicts = transact(&mut connection, batch).inspect_err(|error| {
+            let reason = if error.is_full() { "full" } else { "other" };
+            metrics::counter!("eyot_commit_failures_total", "reason" => reason).increment(1);
+        })?;
         self.connection = Some(connection);
         batch.iter().for_each(|request| specs.committed(&request.changes));
         Ok(verdicts)
@@ -161,12 +166,14 @@ impl rusqlite::ToSql for Cell {
 mod tests {
     use super::super::Store;
     use super::*;
+    use tokio::sync::oneshot;
 
     fn document(len: usize) -> (Request, oneshot::Receiver<Result<(), Error>>) {
         let (answer, told) = oneshot::channel();
         let value = vec![7; len];
         let changes = vec![Change::PutDocument { name: "history", value }];
         let guards = vec![];
+        let answer: Answer = Box::new(move |verdict| _ = answer.send(verdict));
         (Request { guards, changes, answer }, told)
     }
 
