@@ -5,6 +5,7 @@ mod chunk;
 mod memory;
 mod sled;
 mod sled_source;
+mod snapshot;
 
 pub use self::memory::{MemorySource, MemoryStore};
 pub use self::sled::SledStore;

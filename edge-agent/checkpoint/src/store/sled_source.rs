@@ -1,7 +1,7 @@
 //! Where the database lies: opening it, writing it anew when most of it is waste, setting it aside when it is damaged.
 
 use super::sled::{SledStore, db_error, guarded, io_error, sync_dir};
-use super::{CheckpointStore, StoreError, StoreSource};
+use super::{CheckpointStore, StoreError, StoreSource, snapshot};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,19 +91,16 @@ impl SledSource {
             .mode(::sled::Mode::LowSpace)
             .cache_capacity(self.cache_bytes)
             .flush_every_ms(None);
-        let mut tries = 0;
-        let db = loop {
-            match guarded("be opened", || config.open().map_err(|source| db_error("be opened", source))) {
-                // A handle that was just dropped lets go of its lock a moment later, in a thread of sled's.
-                Err(StoreError::Database {
-                    source: ::sled::Error::Io(error),
-                    ..
-                }) if tries < 50 && error.to_string().contains("lock") => {
-                    tries += 1;
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                other => break other?,
+        snapshot::remove_unfinished(path).map_err(|source| io_error("remove a snapshot that was not finished", source))?;
+        let db = match open_db(&config) {
+            // A snapshot is only a short cut: without it the database is read from its beginning.
+            Err(error)
+                if !error.is_full()
+                    && snapshot::remove_damaged(path).map_err(|source| io_error("remove a damaged snapshot", source))? =>
+            {
+                open_db(&config)?
             }
+            opened => opened?,
         };
         let file = File::open(path.join("db")).map_err(|source| io_error("open its file to sync it", source))?;
         sync_dir(path)?;
@@ -154,6 +151,23 @@ impl SledSource {
             sync_dir(parent)?;
         }
         fs::remove_dir_all(fresh).map_err(|source| io_error("remove its old form", source))
+    }
+}
+
+fn open_db(config: &::sled::Config) -> Result<::sled::Db, StoreError> {
+    let mut tries = 0;
+    loop {
+        match guarded("be opened", || config.open().map_err(|source| db_error("be opened", source))) {
+            // A handle that was just dropped lets go of its lock a moment later, in a thread of sled's.
+            Err(StoreError::Database {
+                source: ::sled::Error::Io(error),
+                ..
+            }) if tries < 50 && error.to_string().contains("lock") => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 

@@ -308,3 +308,53 @@ fn no_flipped_bit_in_the_database_is_believed() {
         disk.kill();
     }
 }
+
+/// Snapshots of the database, the finished ones.
+fn snapshots(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = files_of(folder);
+    files.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("snap."));
+    files
+}
+
+#[test]
+fn a_snapshot_that_was_not_finished_or_is_damaged_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let disk = SimDisk::new();
+    // Several lives, so that segments of the database's log are given free and used again.
+    for life in 0..4u64 {
+        let (mut checkpoint, _) = open(&disk, &path, 1);
+        append(&mut checkpoint, life * 500 + 1..=life * 500 + 500);
+        checkpoint.fold().unwrap();
+        checkpoint.close().unwrap();
+    }
+    let newest = snapshots(&path).pop().expect("it writes a snapshot when it is opened");
+    let whole = fs::read(&newest).unwrap();
+    let flipped = {
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 2] ^= 4;
+        bytes
+    };
+    let later = format!("snap.{:016X}", u64::MAX >> 1);
+    let unfinished = format!("{later}.generating");
+    let own = newest.file_name().unwrap().to_string_lossy().into_owned();
+    let cases: [(&str, &[u8]); 5] = [
+        (&unfinished, b""),
+        (&unfinished, &whole[..whole.len() / 2]),
+        (&later, b""),
+        (&own, &flipped),
+        (&own, &whole[..whole.len() - 3]),
+    ];
+    for (n, (name, bytes)) in cases.iter().enumerate() {
+        let copy = dir.path().join(format!("copy-{n}"));
+        copy_folder(&path, &copy);
+        fs::write(copy.join(name), bytes).unwrap();
+        let (checkpoint, recovered) = open(&disk, &copy, 2);
+        assert_eq!(recovered.report.store, StoreOpening::Opened, "{name} of {} bytes", bytes.len());
+        assert_eq!(recovered.report.loss, None);
+        // Most of it is in the store alone: the journal has dropped it.
+        assert_eq!(log(&recovered).len(), 2_000, "{name} of {} bytes", bytes.len());
+        drop((recovered, checkpoint));
+        disk.kill();
+    }
+}
