@@ -72,6 +72,8 @@ pub(crate) struct Folder {
     durable: u64,
     /// The store in use is the fallback in memory, so nothing in it is durable.
     in_memory: bool,
+    /// It is so for want of room on the disk: what is there may be as good as ever.
+    cramped: bool,
     /// The last call failed; open the store again before the next.
     broken: bool,
 }
@@ -96,6 +98,7 @@ impl Folder {
             applied: 0,
             durable: 0,
             in_memory: false,
+            cramped: false,
             broken: false,
         };
         let opening = match folder.source.open() {
@@ -103,7 +106,10 @@ impl Folder {
                 folder.use_store(store);
                 StoreOpening::Opened
             }
-            Err(error) if error.is_full() => folder.use_memory(&chain_of(&error)),
+            Err(error) if error.is_full() => {
+                folder.cramped = true;
+                folder.use_memory(&chain_of(&error))
+            }
             Err(error) => folder.replace(&chain_of(&error)),
         };
         (folder, opening)
@@ -131,7 +137,7 @@ impl Folder {
         }
     }
 
-    /// Goes on without a store on disk, until one can be opened: see [`Folder::leave_memory`].
+    /// Goes on without a store on disk, to the next start: see [`Folder::may_leave_memory`].
     fn use_memory(&mut self, why: &str) -> StoreOpening {
         tracing::error!(
             why,
@@ -142,26 +148,17 @@ impl Folder {
         StoreOpening::InMemory { why: why.to_owned() }
     }
 
-    pub(crate) fn is_in_memory(&self) -> bool {
+    /// Whether the next start would find a store on disk, or make one. Not in the middle of a life: nobody has read what the store
+    /// on disk holds.
+    pub(crate) fn may_leave_memory(&self) -> bool {
         self.in_memory
-    }
-
-    /// Tries to open the store on disk again. True where it was: it needs everything that the journal has then, which has
-    /// dropped nothing meanwhile.
-    fn leave_memory(&mut self) -> bool {
-        match self.source.open() {
-            Ok(store) => {
-                tracing::info!("the checkpoint store is on disk again");
-                self.use_store(store);
-                self.applied = 0;
-                self.durable = 0;
-                true
+            && match self.source.open() {
+                Ok(_) => true,
+                Err(error) => {
+                    tracing::debug!(error = chain_of(&error), "the checkpoint store stays in memory");
+                    self.cramped && !error.is_full()
+                }
             }
-            Err(error) => {
-                tracing::debug!(error = chain_of(&error), "the checkpoint store stays in memory");
-                false
-            }
-        }
     }
 
     pub(crate) fn view(&self) -> StoreView {
@@ -278,9 +275,6 @@ pub(crate) trait JournalAccess {
 /// Folds everything appended, makes it durable in the store, and drops segments that are not needed any more.
 pub(crate) fn round(journal: &mut impl JournalAccess, folder: &mut Folder, journal_bytes: u64) -> Result<(), FoldError> {
     journal.sync()?;
-    if folder.in_memory && folder.leave_memory() {
-        rebuild(journal, folder)?;
-    }
     if folder.broken {
         let empty = folder.reopen()?;
         if empty {

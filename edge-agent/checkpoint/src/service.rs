@@ -46,6 +46,8 @@ pub enum News {
     Disk(DiskState),
     /// A failure began or ended: see [`Handle::health`].
     Health,
+    /// The store was opened in memory, and could be opened on disk now: all that it holds is read by a start from the beginning.
+    StoreBack,
 }
 
 /// How the service is.
@@ -374,10 +376,13 @@ impl Shared {
                 return;
             }
             core.fold_asked = false;
-            core.space.refresh();
+            let has_room = core.space.refresh() < DiskState::Critical;
             let idle = core.journal.pending() == 0 && core.fold_error.is_none();
             self.tell(core);
-            if idle && !self.folder.lock().is_in_memory() {
+            if has_room && self.folder.lock().may_leave_memory() {
+                (self.news)(News::StoreBack);
+            }
+            if idle {
                 continue;
             }
             let failed = self.fold_round().is_err();

@@ -207,10 +207,29 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
         .thread_stack_size(512 << 10)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)))
+    match runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)))? {
+        Stopped::Asked => Ok(()),
+        Stopped::ToBeginAnew => Err(begin_anew()),
+    }
 }
 
-async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, workers: usize) -> anyhow::Result<()> {
+/// Why the agent has stopped.
+enum Stopped {
+    Asked,
+    ToBeginAnew,
+}
+
+/// Becomes the same program with the same arguments, under the same process id.
+fn begin_anew() -> anyhow::Error {
+    use std::os::unix::process::CommandExt;
+    let error = match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program).args(std::env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    };
+    anyhow::Error::new(error).context("cannot start anew")
+}
+
+async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, workers: usize) -> anyhow::Result<Stopped> {
     // First, so that a stop that is asked for during a long recovery is one in order too.
     let mut signals = StopSignals::listen().context("cannot listen to signals")?;
     let clock = Clock::open(data);
@@ -254,7 +273,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     tokio::spawn(triggers::listen(Arc::clone(&runtime), agent, data.to_owned()));
     tracing::info!(%agent, name = config.name, version = env!("CARGO_PKG_VERSION"), "agent is running");
     eyot_agent::notify_ready();
-    let (stop, stopped) = watch::channel(false);
+    let (stop, to_stop) = watch::channel(false);
     let link = match identity.filter(|_| !config.addresses.is_empty()) {
         None => {
             if config.addresses.is_empty() {
@@ -282,11 +301,14 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
                 incarnation: Incarnation::open(data, getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?),
                 load,
             };
-            Some(tokio::spawn(keep(context, dialer, outbound, stopped)))
+            Some(tokio::spawn(keep(context, dialer, outbound, to_stop)))
         }
     };
     tokio::spawn(keep_clock(Arc::clone(&runtime), clock.clone()));
-    signals.wait().await;
+    let stopped = tokio::select! {
+        () = signals.wait() => Stopped::Asked,
+        () = runtime.wants_to_begin_anew() => Stopped::ToBeginAnew,
+    };
     tracing::info!("stopping");
     let _ = stop.send(true);
     if let Some(link) = link
@@ -296,7 +318,8 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     }
     let stopping = Arc::clone(&runtime);
     tokio::task::spawn_blocking(move || stopping.stop()).await?;
-    clock.save().context("cannot write the time down")
+    clock.save().context("cannot write the time down")?;
+    Ok(stopped)
 }
 
 fn link_clock(clock: &Clock, time: fn(&Clock) -> eyot_model::Timestamp) -> eyot_link::Clock {

@@ -79,6 +79,7 @@ pub struct Runtime {
     /// Changes whenever the agent owns other workflows than before.
     workflows: watch::Sender<u64>,
     timer: Notify,
+    begin_anew: Notify,
     finished: Mutex<HashMap<RunId, oneshot::Sender<RunOutcome>>>,
     stopping: AtomicBool,
     tokio: tokio::runtime::Handle,
@@ -112,6 +113,7 @@ impl Runtime {
             durable: watch::Sender::new(Position::default()),
             workflows: watch::Sender::new(0),
             timer: Notify::new(),
+            begin_anew: Notify::new(),
             finished: Mutex::default(),
             stopping: AtomicBool::new(false),
             tokio: tokio::runtime::Handle::current(),
@@ -223,6 +225,10 @@ impl Runtime {
                 self.durable.send_replace(position);
             }
             News::Disk(state) => self.disk_turned(state),
+            News::StoreBack => {
+                tracing::warn!("the checkpoint store can be opened again: the agent starts anew, to read what it holds");
+                self.begin_anew.notify_one();
+            }
             News::Health => {
                 let health = self.journal.health();
                 match health.sync_error.or(health.fold_error) {
@@ -278,6 +284,11 @@ impl Runtime {
         let outcome = told.await.map_err(|_| RunHereError::Stopped)?;
         self.turn(|node, _| node.release(run));
         Ok(outcome)
+    }
+
+    /// Waits until the agent should stop in order and start from the beginning: it holds less than the disk does.
+    pub async fn wants_to_begin_anew(&self) {
+        self.begin_anew.notified().await;
     }
 
     /// Waits until everything up to a position is durable.

@@ -2,8 +2,8 @@
 
 use crate::world::{World, append, live, log, log_fold, small, text};
 use eyot_checkpoint::{
-    Checkpoint, CheckpointStore, Config, DiskMarks, DiskState, JournalError, MemorySource, Record, SimDisk, StoreError, StoreOpening,
-    StoreSource,
+    Checkpoint, CheckpointStore, Config, DiskMarks, DiskState, JournalError, MemorySource, News, Record, SimDisk, StoreError, StoreOpening,
+    StoreSource, Timing,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -174,4 +174,37 @@ fn a_store_without_room_is_not_taken_for_damaged_and_comes_back() {
     assert_eq!(recovered.report.store, StoreOpening::Opened);
     let texts: Vec<Vec<u8>> = log(&recovered).into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, (1..=910).map(text).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_store_on_disk_that_could_not_be_opened_is_told_of_and_not_written_over() {
+    let disk = SimDisk::new();
+    let source = Arc::new(Cramped::default());
+    let open = |generation| {
+        let source = source.clone();
+        Checkpoint::open(small(), Arc::new(disk.clone()), source, Arc::new(log_fold), generation, "label").unwrap()
+    };
+    let (mut checkpoint, _) = open(1);
+    append(&mut checkpoint, 1..=400);
+    checkpoint.fold().unwrap();
+    checkpoint.close().unwrap();
+    source.full.store(true, Ordering::Relaxed);
+    let (told, news) = std::sync::mpsc::channel();
+    let timing = Timing {
+        fold_every: std::time::Duration::from_millis(1),
+        ..Timing::default()
+    };
+    let start = open(2).0.start(timing, move |news| {
+        let _ = told.send(news);
+    });
+    let service = start.unwrap();
+    service.append(vec![Record::until_folded(text(401))]).unwrap();
+    service.fold().unwrap();
+    assert!(news.try_iter().all(|news| news != News::StoreBack));
+    source.full.store(false, Ordering::Relaxed);
+    assert!(news.iter().any(|news| news == News::StoreBack));
+    let on_disk = source.inner.open().unwrap();
+    assert_eq!(on_disk.folded().unwrap().unwrap().n, 400, "what nobody has read is not written to");
+    service.close().unwrap();
+    assert_eq!(log(&open(3).1).len(), 401);
 }
