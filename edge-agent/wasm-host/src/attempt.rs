@@ -48,6 +48,8 @@ pub struct AttemptSpec {
 pub struct AttemptEnd {
     pub outcome: Outcome,
     pub usage: Usage,
+    /// Whether the component was called: it may have done something then, however the attempt ended.
+    pub began: bool,
 }
 
 /// What a component says of itself.
@@ -69,11 +71,13 @@ pub struct Description {
 /// Runs an attempt to its end on this thread.
 pub(crate) fn run(prepared: &Prepared, spec: AttemptSpec, services: Arc<dyn Services>, cancel: CancelToken) -> AttemptEnd {
     let started = Instant::now();
+    let mut began = false;
     let (result, peak_memory_bytes) = guarded(|| {
         if cancel.is_cancelled() {
             return (Err(Outcome::Cancelled), 0);
         }
         call(prepared, spec, services, cancel, started, |task, store, inputs| {
+            began = true;
             let values = match task.eyot_task_task().call_run(&mut *store, inputs)? {
                 Ok(values) => values,
                 Err(failure) => return Ok(Err(failed(failure))),
@@ -88,6 +92,7 @@ pub(crate) fn run(prepared: &Prepared, spec: AttemptSpec, services: Arc<dyn Serv
             peak_memory_bytes,
             ..Usage::default()
         },
+        began,
     }
 }
 

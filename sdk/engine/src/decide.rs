@@ -68,6 +68,11 @@ impl Run {
 
     fn after_failure(&self, id: &AttemptId, failure: Failure, now: Timestamp) -> (Outcome, Option<Timestamp>) {
         let task = self.graph.workflow.task(id.path.task);
+        let failure = if task.idempotent || task.retry.when.is_some() {
+            failure
+        } else {
+            retry::unknown_if_cut_off(failure)
+        };
         let tries = self.instance(id.path).map_or(id.attempt, crate::Instance::tries);
         match retry::delay(&task.retry, self.graph.node(id.path.task).retry_when.as_ref(), id, tries, &failure) {
             Ok(delay) => (Outcome::Failed(failure), delay.map(|d| now.after(d))),

@@ -1,7 +1,7 @@
 //! When a failed attempt is tried again.
 
 use eyot_expr::{EvaluateError, Program, Scope};
-use eyot_model::{AttemptId, Failure, Jitter, Millis, RetryPolicy, Value};
+use eyot_model::{AttemptId, Failure, FailureKind, Jitter, Millis, RetryPolicy, Value};
 use std::collections::BTreeMap;
 
 /// How long to wait before the attempt after `id`, or None if there is none. `tries` says how many attempts count so far:
@@ -29,6 +29,16 @@ pub(crate) fn delay(
         }
     };
     Ok(wanted.then(|| interval(policy, id, tries)))
+}
+
+/// What the failure of an attempt means that must not be begun twice: where it did not say itself how it ended, its effect may have
+/// happened.
+pub(crate) fn unknown_if_cut_off(mut failure: Failure) -> Failure {
+    if matches!(failure.kind, FailureKind::Timeout | FailureKind::CpuLimit | FailureKind::Trap) {
+        failure.message = format!("it was cut off, and whether its effect happened is not known: {}", failure.message);
+        failure.kind = FailureKind::OutcomeUnknown;
+    }
+    failure
 }
 
 /// Exponential back-off with a cap. The jitter follows from the attempt's identity, so that the same history always

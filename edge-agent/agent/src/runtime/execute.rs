@@ -19,10 +19,12 @@ impl Runtime {
     pub(super) fn execute(self: &Arc<Self>, start: &Start) -> AttemptEnd {
         let cancel = self.running.lock().get(&start.id).cloned().unwrap_or_default();
         match self.equip(start, &cancel) {
-            Ok(prepared) => self.run_prepared(&prepared, start, cancel),
+            Ok(prepared) if start.idempotent => self.run_prepared(&prepared, start, cancel),
+            Ok(prepared) => unknown_if_cut_off(self.run_prepared(&prepared, start, cancel)),
             Err(outcome) => AttemptEnd {
                 outcome,
                 usage: Usage::default(),
+                began: false,
             },
         }
     }
@@ -61,7 +63,7 @@ impl Runtime {
                 };
                 AttemptEnd {
                     outcome: Outcome::Failed(Failure::new(kind, format!("outputs could not be made durable: {}", chain(&error)))),
-                    usage: end.usage,
+                    ..end
                 }
             }
         }
@@ -159,5 +161,51 @@ impl Runtime {
             let _ = tokio::time::timeout(Duration::from_millis(250), links.changed()).await;
         }
         Ok(())
+    }
+}
+
+/// The end of an attempt that must not be begun twice: where the agent failed after the component was called, nobody knows how far it
+/// came.
+fn unknown_if_cut_off(mut end: AttemptEnd) -> AttemptEnd {
+    if let Outcome::Failed(failure) = &mut end.outcome
+        && end.began
+        && matches!(
+            failure.kind,
+            FailureKind::Agent | FailureKind::DiskFull | FailureKind::BlobUnavailable
+        )
+    {
+        failure.message = format!(
+            "the agent failed it, and whether its effect happened is not known: {}",
+            failure.message
+        );
+        failure.kind = FailureKind::OutcomeUnknown;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_agent_failed_after_it_began_has_an_end_that_nobody_knows() {
+        let end = |kind, began| {
+            let end = unknown_if_cut_off(AttemptEnd {
+                outcome: Outcome::Failed(Failure::new(kind, "no room")),
+                usage: Usage::default(),
+                began,
+            });
+            match end.outcome {
+                Outcome::Failed(failure) => failure.kind,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(end(FailureKind::DiskFull, true), FailureKind::OutcomeUnknown);
+        assert_eq!(
+            end(FailureKind::DiskFull, false),
+            FailureKind::DiskFull,
+            "its folder could not be made"
+        );
+        assert_eq!(end(FailureKind::Retryable, true), FailureKind::Retryable, "its own word");
     }
 }

@@ -96,9 +96,11 @@ impl Runtime {
         made
     }
 
-    /// A task that fails while its private folder is on a full disk failed by the disk, whatever it makes of that itself.
+    /// A task that fails while its private folder is on a full disk failed by the disk, whatever it makes of that itself. The word of
+    /// one that must not be begun twice stands.
     pub(super) fn excuse(&self, start: &Start, mut end: AttemptEnd) -> AttemptEnd {
         if let Outcome::Failed(failure) = &mut end.outcome
+            && start.idempotent
             && start.grants.contains(&eyot_model::Grant::Scratch)
             && matches!(
                 failure.kind,

@@ -2,7 +2,7 @@
 
 use super::{House, each, must_not_repeat, task};
 use crate::NotWaiting;
-use eyot_model::{Event, FailureKind, Outputs, Resolution, RunState, State, Task, TaskIx, TriggerRule, Value};
+use eyot_model::{Event, Expr, Failure, FailureKind, Outcome, Outputs, Resolution, RunState, State, Task, TaskIx, TriggerRule, Value};
 
 /// A task with outside effects was cut off in its first attempt.
 fn cut_off(after: Vec<Task>) -> House {
@@ -128,4 +128,34 @@ fn one_item_waits_and_the_others_go_on() {
     house.drain();
     house.succeed("a");
     assert_eq!(house.ended(), Some(RunState::Succeeded));
+}
+
+#[test]
+fn what_was_cut_off_in_its_middle_is_begun_again_only_where_that_does_no_harm_or_the_workflow_asks_for_it() {
+    let fail = |task: Task, kind| {
+        let mut house = House::new(vec![task]);
+        let (path, attempt) = house.begin().expect("it is ready");
+        house.end(path, attempt, Outcome::Failed(Failure::new(kind, "it happened")));
+        let failure = house.run.tasks()[0].own.failure.as_ref().map(|f| f.kind);
+        (house.state(0), failure)
+    };
+    for kind in [FailureKind::Timeout, FailureKind::CpuLimit, FailureKind::Trap] {
+        assert_eq!(fail(task("a", &[]), kind), (State::Retrying, Some(kind)));
+        let once = must_not_repeat(task("a", &[]));
+        assert_eq!(fail(once.clone(), kind), (State::Waiting, Some(FailureKind::OutcomeUnknown)));
+        let mut asked = once;
+        asked.retry.when = Some(Expr {
+            source: "error.retryable".into(),
+        });
+        assert_eq!(fail(asked, kind), (State::Retrying, Some(kind)));
+    }
+    // The task's own word that its effect did not happen, and what failed before the task began.
+    for kind in [
+        FailureKind::Retryable,
+        FailureKind::Agent,
+        FailureKind::DiskFull,
+        FailureKind::BlobUnavailable,
+    ] {
+        assert_eq!(fail(must_not_repeat(task("a", &[])), kind).0, State::Retrying);
+    }
 }
