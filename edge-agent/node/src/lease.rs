@@ -25,6 +25,8 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn inventory_sent(&mut self, now: Timestamp) {
+        // A clock that was set back while nothing waited is followed: what was heard later than now is of no meaning any more.
+        self.heard_from = self.heard_from.filter(|at| *at <= now);
         self.inventory_sent = Some(now);
     }
 

@@ -197,6 +197,18 @@ fn the_lease_runs_from_the_send_of_the_last_acknowledged_heart_beat() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_does_not_make_a_lease_longer() {
+    let mut device = Device::new(true, true);
+    // It was heard of far in the future, and the clock was set right while there was no link.
+    device.node.acknowledged(at(1_000_000), at(1_000_000));
+    device.node.link_down(at(10));
+    device.links_up(20, vec![keep(1)]);
+    assert_eq!(device.node.poll_timeout(), Some(at(30)));
+    device.time(30);
+    assert_eq!(device.stopped, device.started);
+}
+
+#[test]
 fn heart_beats_before_the_inventory_is_answered_resume_nothing() {
     let mut device = Device::new(true, true);
     device.node.link_down(at(0));
