@@ -20,6 +20,13 @@ pub(crate) struct Foreign {
     cancel: bool,
 }
 
+impl Foreign {
+    /// Who coordinates it, and the run as far as it was told of.
+    pub(crate) fn standing(&self) -> (AgentId, &Run) {
+        (self.agent, &self.run)
+    }
+}
+
 /// Such a run as the store has it, unfinished.
 #[derive(Clone, Debug)]
 pub struct StoredForeign {
@@ -350,5 +357,58 @@ mod tests {
         assert!(coordinator.cancel_foreign(RUN, "x", true, NOW));
         assert_eq!(drain(&mut coordinator).0, ["event", "event", "end"]);
         assert!(!coordinator.cancel_foreign(RUN, "x", true, NOW));
+    }
+
+    #[test]
+    fn a_word_about_a_task_whose_end_nobody_knows_goes_to_the_agent_of_the_run() {
+        use crate::Unresolvable;
+        use eyot_model::{ComponentRef, Epoch, Failure, FailureKind, LinkState, Outcome, Path, Resolution, Task, TaskIx, Usage};
+        let uses = ComponentRef {
+            name: "t".into(),
+            digest: None,
+            size: 1,
+        };
+        let mut pays = submission();
+        Arc::make_mut(&mut pays.workflow).tasks = vec![Task {
+            idempotent: false,
+            ..Task::new("pay".to_owned(), uses)
+        }];
+        let (path, attempt, epoch, at) = (Path::task(TaskIx(0)), 1, Epoch(1), NOW);
+        let unknown = Failure::new(FailureKind::OutcomeUnknown, "cut off");
+        let events = vec![
+            Event::Started { path, attempt, epoch, at },
+            Event::Ended {
+                path,
+                attempt,
+                epoch,
+                at,
+                outcome: Outcome::Failed(unknown),
+                usage: Usage::default(),
+                retry_at: None,
+            },
+        ];
+        let mut coordinator = Coordinator::new();
+        let told = OwnRun {
+            run: RUN,
+            submission: Some(Box::new(pays)),
+            first: 1,
+            events,
+        };
+        coordinator.own_run(AGENT, told, true, None, NOW);
+        drain(&mut coordinator);
+        let mut say = |coordinator: &mut Coordinator| coordinator.resolve(RUN, TaskIx(0), None, Resolution::Retry, "somebody");
+        coordinator.link_changed(AGENT, LinkState::Disconnected, NOW);
+        assert_eq!(say(&mut coordinator), Err(Unresolvable::Away(AGENT)));
+        coordinator.link_changed(AGENT, LinkState::Connected, NOW);
+        drain(&mut coordinator);
+        assert_eq!(say(&mut coordinator), Ok(()));
+        let word = ToAgent::Resolve {
+            run: RUN,
+            path,
+            attempt,
+            resolution: Resolution::Retry,
+            by: "somebody".into(),
+        };
+        assert_eq!(drain(&mut coordinator).1, [word]);
     }
 }

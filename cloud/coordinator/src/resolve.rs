@@ -3,6 +3,7 @@
 
 use crate::command::Command;
 use crate::coordinator::Coordinator;
+use crate::foreign::Foreign;
 use eyot_engine::NotWaiting;
 use eyot_model::{AgentId, LinkState, Resolution, RunId, TaskIx};
 use eyot_wire::ToAgent;
@@ -27,10 +28,18 @@ impl Coordinator {
     /// # Errors
     /// When nothing waits for it, or the owner cannot be told.
     pub fn resolve(&mut self, run: RunId, task: TaskIx, item: Option<u32>, resolution: Resolution, by: &str) -> Result<(), Unresolvable> {
-        let entry = self.runs.get(&run).ok_or(Unresolvable::NoRun)?;
-        let (path, attempt) = entry.run.unknown_attempt(task, item)?;
-        let (_, owned) = entry.owner(task).ok_or(Unresolvable::NoOwner)?;
-        let agent = owned.agent.ok_or(Unresolvable::NoOwner)?;
+        let ((path, attempt), agent) = match self.runs.get(&run) {
+            Some(entry) => {
+                let waiting = entry.run.unknown_attempt(task, item)?;
+                let (_, owned) = entry.owner(task).ok_or(Unresolvable::NoOwner)?;
+                (waiting, owned.agent.ok_or(Unresolvable::NoOwner)?)
+            }
+            // Of a run that an agent coordinates it owns every task.
+            None => {
+                let (agent, known) = self.foreign.open.get(&run).map(Foreign::standing).ok_or(Unresolvable::NoRun)?;
+                (known.unknown_attempt(task, item)?, agent)
+            }
+        };
         if self.link(agent) == LinkState::Disconnected {
             return Err(Unresolvable::Away(agent));
         }

@@ -163,11 +163,11 @@ async fn work(
                 Happening::Heartbeat(_) => {}
             },
             Some(item) = outbound.recv() => match item {
-                Outbound::Send(message) => {
-                    if let Err(error) = link.send(&message).await {
-                        return Arc::new(error);
-                    }
-                }
+                Outbound::Send(message) => match link.send(&message).await {
+                    Ok(()) => {}
+                    Err(error @ eyot_link::Error::Encode(_)) => cannot_be_told(runtime, &message, &error),
+                    Err(error) => return Arc::new(error),
+                },
                 Outbound::Upload(blob) => drop(up.send(blob)),
             },
             _ = pulse.tick() => {
@@ -194,6 +194,22 @@ async fn work(
             },
             () = &mut uploader => {}
         }
+    }
+}
+
+/// A message that no frame can hold is its own failure and not the link's: what comes after it goes on.
+fn cannot_be_told(runtime: &Runtime, message: &ToCloud, error: &eyot_link::Error) {
+    let why = crate::chain(error);
+    match message {
+        ToCloud::OwnRun(own) => {
+            tracing::error!(run = %own.run, error = why, "the control plane cannot be told of this run; it stays here");
+            runtime.turn(|node, _| node.refuse_own(own.run, why));
+        }
+        ToCloud::Report(report) => {
+            let runs: BTreeSet<String> = report.items.iter().map(|item| item.run.to_string()).collect();
+            tracing::error!(?runs, error = why, "the control plane cannot be told of results; they stay here");
+        }
+        _ => tracing::error!(error = why, "the control plane cannot be told of something"),
     }
 }
 

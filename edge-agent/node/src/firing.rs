@@ -243,8 +243,12 @@ impl Node {
                         mark: mark.clone(),
                     },
                 };
-                self.submit(submission, now)?;
-                Ok(Fired::Run(run))
+                match self.submit(submission, now) {
+                    Ok(()) => Ok(Fired::Run(run)),
+                    // For this event, whenever it is tried.
+                    Err(error @ SubmitError::TooLarge(_)) => Err(error.into()),
+                    Err(error) => return Err(error.into()),
+                }
             }
             Ok(None) => Ok(Fired::Filtered),
             Err(error) => Err(error),

@@ -112,7 +112,7 @@ impl Node {
             ToAgent::Yield { run, fragment, epoch } => self.yield_fragment(run, fragment, epoch, now),
             ToAgent::GoOn { run, fragment, epoch } => self.go_on(run, fragment, epoch, now),
             ToAgent::OwnRunStored { run, through } => self.own_stored(run, through, now),
-            ToAgent::OwnRunRefused { run, why } => self.own_refused(run, why),
+            ToAgent::OwnRunRefused { run, why } => self.refuse_own(run, why),
             ToAgent::OwnRunMissing { run } => self.own_missing(run),
             ToAgent::Undeploy { namespace, name, revision } => self.undeploy(namespace, name, revision),
             // The shell gets its components first and calls `deploy` then.

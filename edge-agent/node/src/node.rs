@@ -14,7 +14,8 @@ use crate::saved::Saved;
 use crate::yielding::Yields;
 use eyot_engine::{Command as Step, Graph, GraphError, Run};
 use eyot_model::{
-    AttemptId, Capacity, Digest, DiskState, Event, FragmentId, Load, Outcome, Path, Position, Resources, RunId, TaskIx, Timestamp, Usage,
+    AttemptId, Capacity, Digest, DiskState, Event, Failure, FragmentId, Load, Outcome, Outputs, Path, Position, Resolution, Resources,
+    RunId, TaskIx, Timestamp, Usage,
 };
 use eyot_wire::{Assignment, ToCloud};
 use std::collections::{BTreeMap, VecDeque};
@@ -338,7 +339,7 @@ impl Node {
         let task = workflow.task(admitted.id.path.task);
         self.admission.started(admitted.id, &task.resources);
         let Some(digest) = task.uses.digest else {
-            let failure = eyot_model::Failure::new(
+            let failure = Failure::new(
                 eyot_model::FailureKind::Component,
                 format!("`{}` was never resolved to a digest", task.uses.name),
             );
@@ -486,16 +487,23 @@ fn ended_instance(run: &Run, event: &Event) -> Option<Path> {
 }
 
 pub(crate) fn event_size(event: &Event) -> usize {
+    let of_outputs = |outputs: &Outputs| 64 + outputs.iter().map(|(k, v)| k.len() + v.size_hint()).sum::<usize>();
+    let of_failure = |failure: &Failure| 64 + failure.message.len() + failure.details.as_ref().map_or(0, String::len);
     match event {
         Event::Ended {
             outcome: Outcome::Succeeded(outputs),
             ..
-        } => 64 + outputs.iter().map(|(k, v)| k.len() + v.size_hint()).sum::<usize>(),
+        }
+        | Event::Resolved {
+            resolution: Resolution::Succeeded(outputs),
+            ..
+        } => of_outputs(outputs),
         Event::Ended {
             outcome: Outcome::Failed(failure),
             ..
         }
-        | Event::Failed { failure, .. } => 64 + failure.message.len(),
+        | Event::Failed { failure, .. } => of_failure(failure),
+        Event::RunEnded { outcome, .. } => of_outputs(&outcome.outputs) + outcome.failure.as_ref().map_or(0, of_failure),
         _ => 32,
     }
 }

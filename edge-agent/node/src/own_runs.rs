@@ -4,8 +4,8 @@
 use crate::command::Command;
 use crate::node::{Node, hold};
 use crate::record::Record;
-use eyot_engine::GraphError;
-use eyot_model::{Digest, DiskState, Epoch, Event, FragmentId, Millis, Position, RunId, TaskIx, Timestamp};
+use eyot_engine::{GraphError, NotWaiting};
+use eyot_model::{Digest, DiskState, Epoch, Event, FragmentId, Millis, Position, Resolution, RunId, TaskIx, Timestamp};
 use eyot_wire::{Assignment, Submission};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,15 +13,21 @@ use std::sync::Arc;
 /// About most bytes of one record of a history.
 const BYTES: usize = 2 << 20;
 
+/// Most bytes of a run's workflow and inputs: with the run's outputs they have to fit into one record, and by themselves into one
+/// message.
+pub(crate) const SUBMISSION_BYTES: usize = 12 << 20;
+
 /// How much of ended runs stays on the device.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnPolicy {
     /// Ended runs that the cloud has, or is not to have.
     pub keep: usize,
     pub keep_for: Millis,
+    /// Unfinished runs. With more than these nothing new is taken.
+    pub most_open: usize,
     /// Runs that the cloud does not have yet. With more than these nothing new is taken.
     pub most_untold: usize,
-    /// About as many bytes of history in all; as `most_untold`.
+    /// About as many bytes of history in all, and of unfinished runs; as `most_untold`.
     pub most_bytes: usize,
     /// Whether there is a cloud to tell.
     pub tells: bool,
@@ -32,6 +38,7 @@ impl Default for OwnPolicy {
         Self {
             keep: 500,
             keep_for: Millis::from_secs(7 * 86_400),
+            most_open: 2_000,
             most_untold: 10_000,
             most_bytes: 64 << 20,
             tells: true,
@@ -49,6 +56,11 @@ pub enum SubmitError {
     NoRoom(DiskState),
     #[error("{0} runs wait for the control plane to hear of them, which is the most that this agent keeps")]
     TooManyUntold(usize),
+    /// It is worth trying again once some have ended.
+    #[error("{0} runs of this agent's own are unfinished, which is the most that it keeps")]
+    TooManyOpen(usize),
+    #[error("the workflow and the inputs take {0} bytes, over the limit of {SUBMISSION_BYTES} bytes; large inputs travel as blobs")]
+    TooLarge(usize),
 }
 
 /// A run of this agent's own, going on or ended.
@@ -155,13 +167,18 @@ impl OwnRuns {
 
     fn untold(&self) -> usize {
         if self.policy.tells {
-            self.all.values().filter(|own| !own.is_told() && own.refused.is_none()).count()
+            self.all.values().filter(|own| !own.is_told()).count()
         } else {
             0
         }
     }
 
     fn check_room(&self) -> Result<(), SubmitError> {
+        let open = self.all.values().filter(|own| own.ended_at.is_none());
+        let (open, open_bytes) = open.fold((0, 0), |(runs, bytes), own| (runs + 1, bytes + own.bytes));
+        if open >= self.policy.most_open || open_bytes >= self.policy.most_bytes {
+            return Err(SubmitError::TooManyOpen(open));
+        }
         let untold = self.untold();
         let bytes: usize = self.all.values().map(|own| own.bytes).sum();
         if untold >= self.policy.most_untold || (untold > 0 && bytes >= self.policy.most_bytes) {
@@ -172,7 +189,7 @@ impl OwnRuns {
 
     /// Ended runs that need not be kept: the oldest beyond the number, and those whose time is over.
     pub(crate) fn outdated(&self, now: Timestamp) -> Vec<RunId> {
-        let may_go = |own: &OwnRun| own.ended_at.is_some() && (!self.policy.tells || own.is_told() || own.refused.is_some());
+        let may_go = |own: &OwnRun| own.ended_at.is_some() && (!self.policy.tells || own.is_told());
         let mut ended: Vec<(Timestamp, RunId)> = self
             .all
             .iter()
@@ -189,6 +206,12 @@ impl OwnRuns {
             .map(|(_, (_, run))| run)
             .collect()
     }
+}
+
+/// Of it as a record or in a message, in bytes.
+pub(crate) fn submission_size(submission: &Submission) -> usize {
+    // Plain data of a known length always has a size.
+    postcard::experimental::serialized_size(submission).unwrap_or_default()
 }
 
 /// The whole of a run as one fragment.
@@ -226,6 +249,10 @@ impl Node {
         if !self.disk.takes_work() {
             return Err(SubmitError::NoRoom(self.disk));
         }
+        let size = submission_size(&submission);
+        if size > SUBMISSION_BYTES {
+            return Err(SubmitError::TooLarge(size));
+        }
         self.own.check_room()?;
         let held = hold(&whole(&submission), true)?;
         self.runs.insert(run, held);
@@ -248,6 +275,27 @@ impl Node {
     #[must_use]
     pub fn own_run(&self, run: RunId) -> Option<&OwnRun> {
         self.own.all.get(&run)
+    }
+
+    /// Ends the wait of an instance of a run of this agent's own, whose last attempt had an end that nobody knows.
+    ///
+    /// # Errors
+    /// When nothing waits for it.
+    pub fn resolve(
+        &mut self,
+        run: RunId,
+        task: TaskIx,
+        item: Option<u32>,
+        resolution: Resolution,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), NotWaiting> {
+        let held = self.runs.get_mut(&run).filter(|held| held.local).ok_or(NotWaiting::Over)?;
+        let (path, attempt) = held.run.unknown_attempt(task, item)?;
+        held.run.resolve(path, attempt, resolution, by, now)?;
+        self.advance(run, now);
+        self.admit(now);
+        Ok(())
     }
 
     /// Position of the record written last: what was told to the node before is durable once it is synced.

@@ -5,7 +5,7 @@
 
 use crate::command::Command;
 use crate::node::{Link, Node};
-use crate::own_runs::OwnRuns;
+use crate::own_runs::{OwnRuns, submission_size};
 use crate::record::Record;
 use eyot_model::{BlobRef, Digest, Event, RunId, Timestamp};
 use eyot_wire::{OwnRun as Told, Submission, ToCloud};
@@ -62,10 +62,12 @@ impl Node {
             let durable = own.durable(synced);
             while own.sent.unwrap_or(0) < durable as u64 {
                 let from = usize::try_from(own.sent.unwrap_or(0)).unwrap_or(usize::MAX);
-                let (mut events, mut bytes) = (Vec::new(), 0);
+                let first_time = own.sent.is_none();
+                let mut events = Vec::new();
+                let mut bytes = if first_time { submission_size(&own.submission) } else { 0 };
                 for (_, event) in &own.events[from..durable] {
                     bytes += crate::node::event_size(event) + 64;
-                    if events.len() >= EVENTS || (bytes > BYTES && !events.is_empty()) {
+                    if events.len() >= EVENTS || (bytes > BYTES && (first_time || !events.is_empty())) {
                         break;
                     }
                     let missing: Vec<BlobRef> = blobs_of(event).into_iter().filter(|b| !uploaded.contains(&b.digest)).collect();
@@ -79,7 +81,6 @@ impl Node {
                     }
                     events.push(event.clone());
                 }
-                let first_time = own.sent.is_none();
                 if events.is_empty() && !first_time {
                     break;
                 }
@@ -117,8 +118,9 @@ impl Node {
         self.tell_own();
     }
 
-    /// The cloud does not take a run of this agent's own. It stays here, and is offered again over the next link.
-    pub(crate) fn own_refused(&mut self, run: RunId, why: String) {
+    /// The cloud does not take a run of this agent's own, or cannot be told of it. It stays here, and is offered again over the next
+    /// link.
+    pub fn refuse_own(&mut self, run: RunId, why: String) {
         if let Some(own) = self.own.all.get_mut(&run) {
             own.refused = Some(why);
         }
@@ -221,6 +223,86 @@ mod tests {
         assert!(drain(&mut node, &mut written).is_empty());
         node.submit(submission(), NOW).unwrap();
         assert_eq!(node.own_runs().count(), 1, "the same run is a no-op");
+    }
+
+    fn second() -> Submission {
+        Submission {
+            run: RunId(2),
+            ..submission()
+        }
+    }
+
+    #[test]
+    fn what_the_cloud_refused_is_no_more_dropped_than_what_it_was_not_told() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.set_own_policy(crate::OwnPolicy {
+            keep: 0,
+            keep_for: eyot_model::Millis(0),
+            most_untold: 1,
+            ..crate::OwnPolicy::default()
+        });
+        node.submit(submission(), NOW).unwrap();
+        link_up(&mut node);
+        node.refuse_own(RUN, "not granted".into());
+        node.journal_synced(node.position());
+        node.own_stored(RunId(9), 1, Timestamp(u64::MAX));
+        drain(&mut node, &mut written);
+        assert!(node.own_run(RUN).is_some());
+        assert!(matches!(node.submit(second(), NOW), Err(crate::SubmitError::TooManyUntold(1))));
+    }
+
+    #[test]
+    fn unfinished_runs_are_bounded_whether_there_is_a_link_or_not() {
+        let mut node = Node::new(config(), 1);
+        node.set_own_policy(crate::OwnPolicy {
+            most_open: 1,
+            tells: false,
+            ..crate::OwnPolicy::default()
+        });
+        let mut open = submission();
+        let uses = eyot_model::ComponentRef {
+            name: "t".into(),
+            digest: Some(Digest::of(b"t")),
+            size: 1,
+        };
+        Arc::make_mut(&mut open.workflow).tasks = vec![eyot_model::Task::new("a".to_owned(), uses)];
+        node.submit(open, NOW).unwrap();
+        assert!(matches!(node.submit(second(), NOW), Err(crate::SubmitError::TooManyOpen(1))));
+        node.cancel(RUN, "somebody", NOW);
+        let running: Vec<_> = node.admission.running().copied().collect();
+        for id in running {
+            node.attempt_ended(&id, eyot_model::Outcome::Cancelled, eyot_model::Usage::default(), NOW);
+        }
+        node.submit(second(), NOW).unwrap();
+    }
+
+    #[test]
+    fn everything_that_is_told_of_a_large_run_fits_into_messages() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        let whole = |bytes: usize| {
+            let mut large = submission();
+            let workflow = Arc::make_mut(&mut large.workflow);
+            let source = "inputs.x".to_owned();
+            workflow.outputs = BTreeMap::from([("x".to_owned(), eyot_model::Template::Expr(eyot_model::Expr { source }))]);
+            large.inputs = Arc::new([("x".to_owned(), eyot_model::Value::String("x".repeat(bytes)))].into());
+            large
+        };
+        assert!(
+            node.submit(whole(13 << 20), NOW).is_err(),
+            "no record could hold it with its outputs"
+        );
+        node.submit(whole((8 << 20) - 1_000), NOW).unwrap();
+        node.journal_synced(node.position());
+        link_up(&mut node);
+        let told = drain(&mut node, &mut written);
+        assert_eq!(told.iter().map(|told| told.events.len()).sum::<usize>(), 1);
+        for message in told {
+            eyot_wire::encode(&ToCloud::OwnRun(Box::new(message))).unwrap();
+        }
+        for (_, record) in written {
+            let bytes = record.encode().unwrap().len();
+            assert!(bytes < 24 << 20, "{bytes} bytes in a record");
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use serde::{Serialize, Serializer};
 
 /// Values that take more than this become blobs on the way out.
 const INLINE_BYTES: usize = 1 << 20;
+/// The values of an attempt that are not blobs take no more than this together: they are in one event, which has to fit into a message
+/// and into a record.
+const INLINE_BYTES_IN_ALL: usize = 8 << 20;
 /// Most bytes that the inputs which travelled as blobs take when they are values again.
 const MAX_LOADED_BYTES: u64 = 256 << 20;
 /// Most values of an attempt's outputs, and most bytes of a name.
@@ -141,7 +144,29 @@ pub(crate) fn from_guest(values: Vec<wit::NamedValue>, state: &mut State) -> Res
         }
         outputs.insert(name, value);
     }
+    let blobs = state.services.blobs();
+    spill_largest(&mut outputs, INLINE_BYTES_IN_ALL, |value| as_blob(value, blobs))?;
     Ok(outputs)
+}
+
+/// Makes blobs of values, the largest first, until the others take no more than `limit` bytes together.
+fn spill_largest(outputs: &mut Outputs, limit: usize, spill: impl Fn(&Value) -> Result<Value, Failure>) -> Result<(), Failure> {
+    let inline = |value: &Value| if matches!(value, Value::Blob(_)) { 0 } else { value.size_hint() };
+    let mut total: usize = outputs.values().map(inline).sum();
+    if total <= limit {
+        return Ok(());
+    }
+    let mut sizes: Vec<(usize, String)> = outputs.iter().map(|(name, value)| (inline(value), name.clone())).collect();
+    sizes.sort_unstable();
+    while total > limit
+        && let Some((size, name)) = sizes.pop()
+    {
+        if let Some(value) = outputs.get_mut(&name) {
+            *value = spill(value)?;
+            total -= size;
+        }
+    }
+    Ok(())
 }
 
 fn lift(name: &str, value: wit::Value, state: &State) -> Result<Value, Failure> {
@@ -155,10 +180,14 @@ fn lift(name: &str, value: wit::Value, state: &State) -> Result<Value, Failure> 
     if value.size_hint() <= INLINE_BYTES {
         return Ok(value);
     }
-    let blobs = state.services.blobs();
+    as_blob(&value, state.services.blobs())
+}
+
+/// A blob that stands for the value.
+fn as_blob(value: &Value, blobs: &dyn BlobAccess) -> Result<Value, Failure> {
     match value {
-        Value::Bytes(bytes) => spill(&bytes, BlobForm::Bytes, blobs),
-        large => spill(to_json(&large)?.as_bytes(), BlobForm::Json, blobs),
+        Value::Bytes(bytes) => spill(bytes, BlobForm::Bytes, blobs),
+        large => spill(to_json(large)?.as_bytes(), BlobForm::Json, blobs),
     }
 }
 
@@ -232,6 +261,34 @@ impl Serialize for Json<'_> {
 mod tests {
     use super::*;
     use eyot_model::Digest;
+
+    #[test]
+    fn the_largest_values_become_blobs_until_the_others_fit() {
+        let text = |len: usize| Value::String("x".repeat(len));
+        let mut outputs = Outputs::from([
+            ("a".to_owned(), text(100)),
+            ("b".to_owned(), text(900)),
+            ("c".to_owned(), text(800)),
+            ("d".to_owned(), text(10)),
+        ]);
+        let stand_in = || {
+            Value::Blob(BlobRef {
+                digest: Digest::of(b"x"),
+                size: 1,
+                form: BlobForm::Json,
+            })
+        };
+        let blobs = |outputs: &Outputs| {
+            let is_blob = |(name, value): (&String, &Value)| matches!(value, Value::Blob(_)).then(|| name.clone());
+            outputs.iter().filter_map(is_blob).collect::<String>()
+        };
+        spill_largest(&mut outputs, 2_000, |_| Ok(stand_in())).unwrap();
+        assert_eq!(blobs(&outputs), "");
+        spill_largest(&mut outputs, 1_000, |_| Ok(stand_in())).unwrap();
+        assert_eq!(blobs(&outputs), "b");
+        spill_largest(&mut outputs, 50, |_| Ok(stand_in())).unwrap();
+        assert_eq!(blobs(&outputs), "abc");
+    }
 
     #[test]
     fn the_text_of_a_value_is_the_text_of_its_json() {

@@ -5,6 +5,9 @@ use crate::run::{Command, Run};
 use eyot_model::{Event, Failure, FailureKind, OnFailure, Outputs, RunOutcome, RunState, State, TaskIx, Timestamp, TriggerRule};
 
 impl Run {
+    /// Most bytes of a run's outputs: they are in one event, which has to fit into a message and into a record.
+    pub const OUTPUT_BYTES: usize = 8 << 20;
+
     pub(crate) fn close_if_over(&mut self, now: Timestamp) {
         if !self.coordinator || self.outcome.is_some() || (self.ended_tasks as usize) < self.tasks.len() {
             return;
@@ -39,10 +42,19 @@ impl Run {
             return failed(self.failure_of(index));
         }
         let scope = self.scope(self.graph.outputs.iter().flat_map(|(_, template)| template.references()), None);
-        let mut outputs = Outputs::new();
+        let (mut outputs, mut bytes) = (Outputs::new(), 0);
         for (name, template) in &self.graph.outputs {
             match template.render(&scope) {
-                Ok(value) => drop(outputs.insert(name.clone(), value)),
+                Ok(value) => {
+                    bytes += name.len() + value.size_hint();
+                    if bytes > Self::OUTPUT_BYTES {
+                        let limit = Self::OUTPUT_BYTES;
+                        let message =
+                            format!("with `outputs.{name}` the run's outputs take {bytes} bytes, over the limit of {limit} bytes");
+                        return failed(Failure::new(FailureKind::OutputLimit, message));
+                    }
+                    outputs.insert(name.clone(), value);
+                }
                 Err(error) => return failed(expression_failure(&format!("outputs.{name}"), &error)),
             }
         }

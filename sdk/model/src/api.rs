@@ -1,8 +1,8 @@
 //! What travels over the HTTP API as JSON, shared by the control plane and its clients.
 
 use crate::{
-    AgentId, BlobRef, Capacity, Digest, Epoch, Failure, FragmentId, Inputs, LinkState, Load, Millis, Outputs, Plan, RunId, RunState, State,
-    Timestamp, Usage,
+    AgentId, BlobRef, Capacity, Digest, Epoch, Failure, FragmentId, Inputs, LinkState, Load, Millis, Outputs, Plan, Resolution, RunId,
+    RunState, State, Timestamp, Usage,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -117,6 +117,38 @@ pub struct ResolveRequest {
     /// Who says so, for the run's history.
     #[serde(default)]
     pub by: Option<String>,
+}
+
+/// What is wrong with a request to resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadResolution {
+    #[error("only a task that succeeded has outputs")]
+    Outputs,
+    #[error("`by` has at most {BY_LIMIT} bytes of text")]
+    By,
+}
+
+/// Longest name of whoever resolves, in bytes.
+const BY_LIMIT: usize = 128;
+
+impl ResolveRequest {
+    /// What was found out, and who says so.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn word(&self) -> Result<(Resolution, String), BadResolution> {
+        let by = self.by.as_deref().filter(|by| !by.is_empty()).unwrap_or("an API client");
+        if by.len() > BY_LIMIT || by.chars().any(char::is_control) {
+            return Err(BadResolution::By);
+        }
+        let resolution = match self.resolution {
+            ResolutionView::Succeeded => Resolution::Succeeded(self.outputs.clone()),
+            _ if !self.outputs.is_empty() => return Err(BadResolution::Outputs),
+            ResolutionView::Failed => Resolution::Failed,
+            ResolutionView::Retry => Resolution::Retry,
+        };
+        Ok((resolution, by.to_owned()))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

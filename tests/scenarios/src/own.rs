@@ -3,7 +3,7 @@
 use crate::{Agent, component, program, until};
 use anyhow::{Context, Result, bail, ensure};
 use eyot_client::{Client, Options, RunFilter};
-use eyot_model::api::{RunDetail, RunView, WorkflowSource};
+use eyot_model::api::{RunDetail, RunRequest, RunView, WorkflowChoice, WorkflowSource};
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
@@ -74,6 +74,22 @@ impl Agent {
         };
         self.client()?.push_workflow(&source).await?;
         Ok(())
+    }
+
+    /// Begins a run of the agent's own.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn begin(&self, text: &str) -> Result<eyot_model::RunId> {
+        let request = RunRequest {
+            workflow: WorkflowChoice::Source(WorkflowSource {
+                text: text.to_owned(),
+                files: BTreeMap::new(),
+            }),
+            inputs: eyot_model::Inputs::new(),
+            idempotency_key: None,
+        };
+        Ok(self.client()?.start(&request).await?.id)
     }
 
     /// The agent's own runs of a workflow, oldest first.

@@ -10,8 +10,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use eyot_coordinator::{Submission, Unresolvable};
-use eyot_model::api::{LogLine, Page, Problem, ResolutionView, ResolveRequest, RunDetail, RunRequest, RunView};
-use eyot_model::{Digest, Resolution, RunId, RunState, Workflow};
+use eyot_model::api::{BadResolution, LogLine, Page, Problem, ResolveRequest, RunDetail, RunRequest, RunView};
+use eyot_model::{Digest, RunId, RunState, Workflow};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -247,9 +247,6 @@ pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> R
     Err(Error::conflict("run.ended", format!("run {run} has ended: {}", record.state)))
 }
 
-/// Longest name of whoever resolves, in bytes.
-const BY_LIMIT: usize = 128;
-
 /// Says what became of an attempt whose end nobody knows: the task waits for that. The answer means that the task's agent
 /// was told; the wait has ended when the run's events say so.
 #[utoipa::path(post, path = "/v1/runs/{run}/resolve", tag = "runs", params(("run" = String, Path)), request_body = ResolveRequest,
@@ -266,25 +263,10 @@ pub(super) async fn resolve(
         let shown: String = request.task.chars().take(80).collect();
         Error::not_found("run.no-task", format!("the run has no task `{shown}`"))
     })?;
-    let resolution = match request.resolution {
-        ResolutionView::Succeeded => Resolution::Succeeded(request.outputs),
-        _ if !request.outputs.is_empty() => {
-            return Err(Error::invalid(
-                "run.bad-resolution",
-                "only a task that succeeded has outputs",
-                Vec::new(),
-            ));
-        }
-        ResolutionView::Failed => Resolution::Failed,
-        ResolutionView::Retry => Resolution::Retry,
-    };
-    let by = request.by.filter(|by| !by.is_empty()).unwrap_or_else(|| "an API client".to_owned());
-    if by.len() > BY_LIMIT || by.chars().any(char::is_control) {
-        return Err(Error::bad_request(
-            "request.malformed",
-            format!("`by` has at most {BY_LIMIT} bytes of text"),
-        ));
-    }
+    let (resolution, by) = request.word().map_err(|bad| match bad {
+        BadResolution::Outputs => Error::invalid("run.bad-resolution", bad.to_string(), Vec::new()),
+        BadResolution::By => Error::bad_request("request.malformed", bad.to_string()),
+    })?;
     let told = app
         .conductor
         .ask(|answer| Input::Resolve {

@@ -7,6 +7,7 @@ mod blobs;
 mod events;
 mod problem;
 mod registry;
+mod resolve;
 mod runs;
 mod status;
 
@@ -88,6 +89,7 @@ fn router(app: App) -> Router {
         .route("/v1/runs/{run}", get(runs::show))
         .route("/v1/runs/{run}/logs", get(runs::logs))
         .route("/v1/runs/{run}/cancel", post(runs::cancel))
+        .route("/v1/runs/{run}/resolve", post(resolve::resolve))
         .route("/v1/runs/{run}/events", get(events::follow))
         .route("/v1/workflows", get(registry::workflows).post(registry::store))
         .route("/v1/workflows/validate", post(registry::validate))

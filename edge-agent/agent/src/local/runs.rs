@@ -118,14 +118,15 @@ pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest
 fn refused(error: SubmitError) -> Error {
     match error {
         SubmitError::Workflow(error) => Error::invalid("workflow.invalid", error.to_string(), Vec::new()),
-        SubmitError::TooManyUntold(_) | SubmitError::NoRoom(_) => {
+        SubmitError::TooLarge(_) => Error::new(StatusCode::PAYLOAD_TOO_LARGE, "run.too-large", error.to_string()),
+        SubmitError::TooManyUntold(_) | SubmitError::TooManyOpen(_) | SubmitError::NoRoom(_) => {
             Error::new(StatusCode::INSUFFICIENT_STORAGE, "agent.no-room", error.to_string())
         }
     }
 }
 
 /// The blobs that inputs name are here; a run that waits for one for ever helps nobody.
-async fn keep_inputs(app: &App, inputs: &eyot_model::Inputs) -> Result<(), Error> {
+pub(super) async fn keep_inputs(app: &App, inputs: &eyot_model::Inputs) -> Result<(), Error> {
     let mut missing = None;
     for value in inputs.values() {
         value.for_each_blob(&mut |blob| {
@@ -233,6 +234,7 @@ impl Durable {
         let mut tasks = view::tasks(&run);
         for task in tasks.iter_mut().filter(|task| task.attempts > 0) {
             task.agent = Some(self.agent.1.clone());
+            super::resolve::explain(task, submission.run);
         }
         let state = match (run.outcome(), run.cancel_requested_by()) {
             (Some(outcome), _) => outcome.state,
@@ -314,6 +316,6 @@ pub(super) fn parse(text: &str) -> Result<RunId, Error> {
         .map_err(|error: eyot_model::ParseIdError| Error::bad_request("run.bad-id", error.to_string()))
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }

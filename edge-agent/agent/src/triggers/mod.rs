@@ -10,7 +10,7 @@ pub use settings::{Broker, Settings, SettingsError};
 
 use crate::runtime::Runtime;
 use eyot_model::{AgentId, Trigger, TriggerSource, Value};
-use eyot_node::{FireError, Fired, Happening, TriggerKey};
+use eyot_node::{FireError, Fired, Happening, SubmitError, TriggerKey};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,6 +55,9 @@ impl Listener {
             Ok(Fired::Known) => tracing::debug!(workflow, trigger, "an event was fired for before"),
             Err(error @ FireError::Event { .. }) => tracing::error!(%error, workflow, "an event starts no run"),
             Err(FireError::NoTrigger) => return Err(Missed::Gone),
+            Err(FireError::Submit(error @ SubmitError::TooLarge(_))) => {
+                tracing::error!(%error, workflow, trigger, "an event starts no run")
+            }
             Err(FireError::Submit(error)) => return Err(Missed::Later(error.to_string())),
         }
         self.runtime

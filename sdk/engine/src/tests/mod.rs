@@ -1,5 +1,6 @@
 //! Histories of whole runs: small workflows, driven by hand or at random.
 
+mod ending;
 mod replay;
 mod resolving;
 mod rewinding;

@@ -120,3 +120,57 @@ async fn nobody_resolves_what_does_not_wait_or_whose_agent_is_away() -> Result<(
     scene.stage.close();
     Ok(())
 }
+
+#[tokio::test]
+async fn a_run_of_the_agents_own_is_resolved_on_the_device_and_from_the_control_plane() -> Result<()> {
+    let stage = Stage::open()?;
+    let cloud = Cloud::start(&stage, "cloud").await?;
+    let mut agent = cloud.agent(&stage, "device").await?;
+    agent.answers().await?;
+    agent.push_probe().await?;
+    let local = agent.client()?;
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let run = agent.begin(WORKFLOW).await?;
+        eyot_scenarios::until("it pays", async || {
+            let detail = local.run(run).await?;
+            Ok(task(&detail, "pay").is_ok_and(|pay| pay.state == State::Running).then_some(()))
+        })
+        .await?;
+        waiting.push(run);
+    }
+    agent.kill()?;
+    agent.start()?;
+    agent.answers().await?;
+    let [here, there] = waiting[..] else { anyhow::bail!("two runs") };
+    let detail = local.run(here).await?;
+    let reason = task(&detail, "pay")?.reason.clone().unwrap_or_default();
+    ensure!(reason.contains(&format!("eyot --agent runs resolve {here} pay")), "{detail:?}");
+    agent
+        .ask(&[
+            "runs",
+            "resolve",
+            &here.to_string(),
+            "pay",
+            "--succeeded",
+            "--value",
+            "echo=by hand",
+        ])
+        .await?;
+    let detail = agent.own_succeeded(here).await?;
+    ensure!(detail.outputs.get("answer") == Some(&Value::from("by hand")), "{detail:?}");
+    cloud
+        .run_until(there, "waits", |detail| {
+            task(detail, "pay").is_ok_and(|pay| pay.state == State::Waiting)
+        })
+        .await?;
+    let mut eyot = cloud.eyot()?;
+    eyot.args(["runs", "resolve", &there.to_string(), "pay", "--retry"]);
+    let done = tokio::process::Command::from(eyot).output().await?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let detail = agent.own_succeeded(there).await?;
+    ensure!(task(&detail, "pay")?.attempts == 2, "{detail:?}");
+    cloud.succeeded(there).await?;
+    stage.close();
+    Ok(())
+}
