@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::firing::TriggerKey;
 use crate::node::{Link, Node};
 use crate::record::Record;
-use eyot_model::{Digest, Timestamp, Workflow};
+use eyot_model::{Digest, Position, Timestamp, Workflow};
 use eyot_spec::Registered;
 use eyot_wire::{Deployed, Deployment, ToCloud};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ pub(crate) struct OwnRegistry {
     workflows: BTreeMap<(String, String), OwnWorkflow>,
     /// Grows with each change of the workflows.
     version: u64,
+    /// Where each was written down in this life of the agent; what is older is durable.
+    components_at: BTreeMap<(String, String), Position>,
+    workflows_at: BTreeMap<(String, String), Position>,
 }
 
 impl OwnRegistry {
@@ -82,7 +85,17 @@ impl Node {
     /// Gives a component its name and version. Its bytes are durable already.
     pub fn put_component(&mut self, component: OwnComponent) {
         self.registry.put_component(component.clone());
-        self.append(Record::Component(component));
+        let name = (component.name.clone(), component.version.clone());
+        let at = self.append(Record::Component(component));
+        self.registry.components_at.insert(name, at);
+    }
+
+    /// Whether it would be here after a power cut, `synced` being the journal's durable position.
+    #[must_use]
+    pub fn has_component_for_good(&self, component: &OwnComponent, synced: Position) -> bool {
+        let name = (component.name.clone(), component.version.clone());
+        let at = self.registry.components_at.get(&name);
+        at.is_none_or(|at| crate::outbox::reached(*at, synced))
     }
 
     pub fn components(&self) -> impl Iterator<Item = &OwnComponent> {
@@ -92,7 +105,17 @@ impl Node {
     /// Owns a workflow from now on, in place of the one of its name. What its triggers have fired for stays known.
     pub fn put_workflow(&mut self, own: OwnWorkflow) {
         self.registry.put_workflow(own.clone());
-        self.append(Record::Owned(Box::new(own)));
+        let name = (own.workflow.namespace.clone(), own.workflow.name.clone());
+        let at = self.append(Record::Owned(Box::new(own)));
+        self.registry.workflows_at.insert(name, at);
+    }
+
+    /// Whether it would be here as it is after a power cut, `synced` being the journal's durable position.
+    #[must_use]
+    pub fn owns_for_good(&self, own: &OwnWorkflow, synced: Position) -> bool {
+        let name = (own.workflow.namespace.clone(), own.workflow.name.clone());
+        let at = self.registry.workflows_at.get(&name);
+        at.is_none_or(|at| crate::outbox::reached(*at, synced))
     }
 
     /// Owns a workflow no more. Its runs go on. False if there is none.

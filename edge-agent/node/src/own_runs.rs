@@ -67,6 +67,8 @@ pub enum SubmitError {
 #[derive(Clone, Debug)]
 pub struct OwnRun {
     pub submission: Arc<Submission>,
+    /// Of the record with which it began.
+    at: Position,
     /// What happened, in order, each with the position of its record.
     pub events: Vec<(Position, Event)>,
     /// The cloud has this many of the events. None before it has the run at all.
@@ -80,10 +82,11 @@ pub struct OwnRun {
 }
 
 impl OwnRun {
-    fn new(submission: Arc<Submission>) -> Self {
+    fn new(submission: Arc<Submission>, at: Position) -> Self {
         let bytes = 512 + submission.inputs.iter().map(|(k, v)| k.len() + v.size_hint()).sum::<usize>();
         Self {
             submission,
+            at,
             events: Vec::new(),
             told: None,
             refused: None,
@@ -107,6 +110,12 @@ impl OwnRun {
         self.told.is_some_and(|told| told >= self.events.len() as u64)
     }
 
+    /// Whether it would be here after a power cut, `synced` being the journal's durable position.
+    #[must_use]
+    pub fn is_durable(&self, synced: Position) -> bool {
+        crate::outbox::reached(self.at, synced)
+    }
+
     /// How many of the events are durable, `synced` being the journal's durable position.
     #[must_use]
     pub fn durable(&self, synced: Position) -> usize {
@@ -128,8 +137,8 @@ pub(crate) struct OwnRuns {
 }
 
 impl OwnRuns {
-    pub(crate) fn insert(&mut self, submission: Arc<Submission>) {
-        self.all.entry(submission.run).or_insert_with(|| OwnRun::new(submission));
+    pub(crate) fn insert(&mut self, submission: Arc<Submission>, at: Position) {
+        self.all.entry(submission.run).or_insert_with(|| OwnRun::new(submission, at));
     }
 
     pub(crate) fn push(&mut self, run: RunId, position: Position, event: Event) {
@@ -158,7 +167,7 @@ impl OwnRuns {
     pub(crate) fn restore(&mut self, submission: Arc<Submission>, events: Vec<Event>, at: Position) {
         let run = submission.run;
         let known = self.all.remove(&run);
-        let mut own = OwnRun::new(submission);
+        let mut own = OwnRun::new(submission, at);
         let before = self.pieces.remove(&run).unwrap_or_default();
         before.into_values().flatten().chain(events).for_each(|event| own.push(at, event));
         own.told = known.and_then(|known| known.told);
@@ -236,6 +245,18 @@ impl Node {
         self.own.policy = policy;
     }
 
+    /// Whether a run of this agent's own would be taken now.
+    ///
+    /// # Errors
+    /// Why not: it is worth trying again later.
+    pub fn may_submit(&self) -> Result<(), SubmitError> {
+        if self.disk.takes_work() {
+            self.own.check_room()
+        } else {
+            Err(SubmitError::NoRoom(self.disk))
+        }
+    }
+
     /// A run of this agent's own: it owns every task and closes the run itself. One that exists already is left as it
     /// is. Durable once the journal is synced up to [`Node::position`].
     ///
@@ -246,19 +267,16 @@ impl Node {
         if self.runs.contains_key(&run) || self.own.all.contains_key(&run) {
             return Ok(());
         }
-        if !self.disk.takes_work() {
-            return Err(SubmitError::NoRoom(self.disk));
-        }
+        self.may_submit()?;
         let size = submission_size(&submission);
         if size > SUBMISSION_BYTES {
             return Err(SubmitError::TooLarge(size));
         }
-        self.own.check_room()?;
         let held = hold(&whole(&submission), true)?;
         self.runs.insert(run, held);
         let submission = Arc::new(submission);
-        self.own.insert(Arc::clone(&submission));
-        self.append(Record::Submitted(submission));
+        let at = self.append(Record::Submitted(Arc::clone(&submission)));
+        self.own.insert(submission, at);
         if let Some(held) = self.runs.get_mut(&run) {
             held.run.resume(now);
         }

@@ -169,7 +169,7 @@ impl Node {
                 Ok(held) => {
                     self.runs.insert(submission.run, held);
                     self.take_mark_of(&submission);
-                    self.own.insert(submission);
+                    self.own.insert(submission, durable);
                 }
                 Err(error) => recovery.lost.push((submission.run, error)),
             },

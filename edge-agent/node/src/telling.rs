@@ -306,6 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_counts_as_here_from_the_record_with_which_it_began() {
+        let mut node = Node::new(config(), 1);
+        let before = node.position();
+        node.submit(submission(), NOW).unwrap();
+        let own = node.own_run(RUN).unwrap();
+        assert!(!own.is_durable(before));
+        assert!(own.is_durable(Position { n: before.n + 1, ..before }));
+        assert!(!own.is_durable(Position { generation: 2, n: 9 }));
+    }
+
+    #[test]
     fn what_is_refused_stays_and_is_offered_over_the_next_link() {
         let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
         node.submit(submission(), NOW).unwrap();

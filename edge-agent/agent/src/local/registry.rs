@@ -104,7 +104,11 @@ fn view(own: &OwnWorkflow, with_text: bool) -> WorkflowView {
 
 /// The workflows that this agent owns, and whose triggers fire here.
 pub(super) async fn workflows(State(app): State<App>) -> Json<Page<WorkflowView>> {
-    let items = app.runtime.look(|node| node.workflows().map(|own| view(own, false)).collect());
+    let synced = app.runtime.synced();
+    let items = app.runtime.look(|node| {
+        let durable = node.workflows().filter(|own| node.owns_for_good(own, synced));
+        durable.map(|own| view(own, false)).collect()
+    });
     Json(Page { items, next: None })
 }
 
@@ -164,7 +168,13 @@ pub(super) async fn show(
     Path((namespace, name)): Path<(String, String)>,
     Params(which): Params<Which>,
 ) -> Result<Json<WorkflowView>, Error> {
-    Ok(Json(view(&find(&app, &namespace, &name, which.version.as_deref())?, true)))
+    let own = find(&app, &namespace, &name, which.version.as_deref())?;
+    let synced = app.runtime.synced();
+    if app.runtime.look(|node| node.owns_for_good(&own, synced)) {
+        Ok(Json(view(&own, true)))
+    } else {
+        Err(Error::unavailable("it is not on the disk yet; try again"))
+    }
 }
 
 /// Owns a workflow no more: its triggers fire no more. Its runs go on.
@@ -208,7 +218,11 @@ fn component_view(component: &OwnComponent) -> ComponentView {
 }
 
 pub(super) async fn components(State(app): State<App>) -> Json<Page<ComponentView>> {
-    let items = app.runtime.look(|node| node.components().map(component_view).collect());
+    let synced = app.runtime.synced();
+    let items = app.runtime.look(|node| {
+        let durable = node.components().filter(|component| node.has_component_for_good(component, synced));
+        durable.map(component_view).collect()
+    });
     Json(Page { items, next: None })
 }
 

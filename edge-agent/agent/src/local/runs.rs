@@ -291,19 +291,25 @@ fn durable_part(app: &App, own: &OwnRun) -> Durable {
 
 /// All runs, oldest first.
 fn all(app: &App) -> Vec<Durable> {
-    app.runtime
-        .look(|node| node.own_runs().map(|(_, own)| durable_part(app, own)).collect())
+    let synced = app.runtime.synced();
+    app.runtime.look(|node| {
+        let durable = node.own_runs().filter(|(_, own)| own.is_durable(synced));
+        durable.map(|(_, own)| durable_part(app, own)).collect()
+    })
 }
 
 pub(super) fn load(app: &App, run: RunId) -> Result<Durable, Error> {
-    app.runtime
-        .look(|node| node.own_run(run).map(|own| durable_part(app, own)))
-        .ok_or_else(|| {
-            Error::not_found(
-                "run.not-found",
-                format!("there is no run {run} of this agent's own; those of the control plane are asked for there"),
-            )
-        })
+    let synced = app.runtime.synced();
+    let of = |node: &eyot_node::Node| {
+        let durable = node.own_run(run).filter(|own| own.is_durable(synced));
+        durable.map(|own| durable_part(app, own))
+    };
+    app.runtime.look(of).ok_or_else(|| {
+        Error::not_found(
+            "run.not-found",
+            format!("there is no run {run} of this agent's own; those of the control plane are asked for there"),
+        )
+    })
 }
 
 async fn fold(app: &App, run: RunId) -> Result<RunDetail, Error> {

@@ -30,7 +30,7 @@ pub(super) async fn listen(listener: Listener, pattern: &str, settle: Millis) {
     };
     let folder = PathBuf::from(pattern.folder());
     let mut settling: HashMap<String, (Seen, Instant)> = HashMap::new();
-    let mut told = false;
+    let (mut told, mut full) = (false, false);
     loop {
         if !allowed(&listener, &folder).await {
             if !std::mem::replace(&mut told, true) {
@@ -44,6 +44,18 @@ pub(super) async fn listen(listener: Listener, pattern: &str, settle: Millis) {
             continue;
         }
         told = false;
+        // Before anything is copied: a file stays where it is, so nothing is missed.
+        let room = listener.runtime.look(eyot_node::Node::may_submit);
+        if let Err(error) = &room
+            && !full
+        {
+            tracing::warn!(%error, trigger = listener.key.trigger, "files start no runs now; they wait");
+        }
+        full = room.is_err();
+        if full {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
         let found = {
             let (folder, pattern) = (folder.clone(), pattern.clone());
             tokio::task::spawn_blocking(move || look(&folder, &pattern)).await

@@ -23,8 +23,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The pause after something that an operator has to mend.
 const MEND: Duration = Duration::from_secs(5);
 
+/// How long a session waits before the next one, because its message starts no run now: longer each time.
+struct Patience(Duration);
+
+impl Patience {
+    fn is_fresh(&self) -> bool {
+        self.0 == FIRST_PAUSE
+    }
+
+    fn next(&mut self) -> Duration {
+        let longer = (self.0 * 2).min(LONGEST_PAUSE);
+        std::mem::replace(&mut self.0, longer)
+    }
+}
+
 pub(super) async fn listen(listener: Listener, broker: &str, topic: &str) {
     let mut told = false;
+    let mut patience = Patience(FIRST_PAUSE);
     loop {
         let known = listener.settings.read().brokers.get(broker).cloned();
         let Some(known) = known else {
@@ -47,7 +62,7 @@ pub(super) async fn listen(listener: Listener, broker: &str, topic: &str) {
             }
         };
         let (client, events) = AsyncClient::new(options, REQUESTS);
-        if session(&listener, &client, events, broker, topic).await.is_err() {
+        if session(&listener, &client, events, broker, topic, &mut patience).await.is_err() {
             return;
         }
     }
@@ -79,16 +94,24 @@ fn options(listener: &Listener, broker: &Broker) -> std::io::Result<MqttOptions>
 }
 
 /// One client over all its connections. Comes back where it has to be made anew; the error says that the trigger is gone.
-async fn session(listener: &Listener, client: &AsyncClient, mut events: EventLoop, broker: &str, topic: &str) -> Result<(), ()> {
+async fn session(
+    listener: &Listener,
+    client: &AsyncClient,
+    mut events: EventLoop,
+    broker: &str,
+    topic: &str,
+    patience: &mut Patience,
+) -> Result<(), ()> {
     let (messages, mut coming) = tokio::sync::mpsc::channel::<Publish>(AHEAD);
     let firing = async {
         while let Some(message) = coming.recv().await {
-            if !take(listener, client, message).await? {
+            if !take(listener, client, message, patience.is_fresh()).await? {
                 // Not acknowledged: the broker sends it again over the next connection.
-                return Ok(());
+                return Ok(patience.next());
             }
+            *patience = Patience(FIRST_PAUSE);
         }
-        Ok(())
+        Ok(FIRST_PAUSE)
     };
     let polling = async {
         let mut pause = FIRST_PAUSE;
@@ -124,15 +147,16 @@ async fn session(listener: &Listener, client: &AsyncClient, mut events: EventLoo
     };
     tokio::select! {
         fired = firing => {
-            tokio::time::sleep(FIRST_PAUSE).await;
-            fired
+            let fired: Result<Duration, ()> = fired;
+            tokio::time::sleep(fired?).await;
+            Ok(())
         }
         () = polling => Ok(()),
     }
 }
 
-/// Starts the run of a message and acknowledges it. False if it is not done with now.
-async fn take(listener: &Listener, client: &AsyncClient, message: Publish) -> Result<bool, ()> {
+/// Starts the run of a message and acknowledges it. False if it is not done with now, which is said where `aloud`.
+async fn take(listener: &Listener, client: &AsyncClient, message: Publish, aloud: bool) -> Result<bool, ()> {
     // A retained message tells what holds, not that something happened; it comes with every subscription.
     if !message.retain {
         let payload = match payload(listener, &message).await {
@@ -156,11 +180,13 @@ async fn take(listener: &Listener, client: &AsyncClient, message: Publish) -> Re
             Ok(()) => {}
             Err(Missed::Gone) => return Err(()),
             Err(Missed::Later(why)) => {
-                tracing::warn!(
-                    why,
-                    trigger = listener.key.trigger,
-                    "a message starts no run now; the broker keeps it"
-                );
+                if aloud {
+                    tracing::warn!(
+                        why,
+                        trigger = listener.key.trigger,
+                        "a message starts no run now; the broker keeps it"
+                    );
+                }
                 return Ok(false);
             }
         }
@@ -192,6 +218,15 @@ fn read(payload: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_is_asked_more_and_more_seldom_for_what_starts_no_run() {
+        let mut patience = Patience(FIRST_PAUSE);
+        assert!(patience.is_fresh());
+        let waits: Vec<Duration> = (0..10).map(|_| patience.next()).collect();
+        assert!(!patience.is_fresh() && waits.is_sorted());
+        assert_eq!((waits[0], waits[9]), (FIRST_PAUSE, LONGEST_PAUSE));
+    }
 
     #[test]
     fn payloads_are_read_as_what_they_are() {
