@@ -1,9 +1,9 @@
-//! What is over: records of a key that has come to its end.
+//! What is over: records of a key that a later one has made void.
 
-use crate::record::{Entry, Keep, LiveKey};
+use crate::record::{Entry, LiveKey};
 use std::collections::BTreeMap;
 
-/// The last end of each key. What belongs to a key and comes before its end would be written to the store only to be deleted
+/// The last record of each key that makes those before it void, by ending it or by taking their place. What belongs to a key and comes before its end would be written to the store only to be deleted
 /// again: most runs are over before they are folded, and cost the store nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Ends(BTreeMap<LiveKey, u64>);
@@ -17,17 +17,15 @@ impl Ends {
 
     /// In the order of the journal.
     pub(crate) fn note(&mut self, entry: &Entry) {
-        if let Keep::Ends(key) = entry.keep {
+        if let Some(key) = entry.keep.voids() {
             self.0.insert(key, entry.position.n);
         }
     }
 
     /// Whether the key of a record came to its end after it, and not beyond record `through`.
     pub(crate) fn is_over(&self, entry: &Entry, through: u64) -> bool {
-        match entry.keep {
-            Keep::WhileLive(key) => self.0.get(&key).is_some_and(|end| entry.position.n < *end && *end <= through),
-            Keep::Ends(_) | Keep::UntilFolded => false,
-        }
+        let end = entry.keep.lives_under().and_then(|key| self.0.get(&key));
+        end.is_some_and(|end| entry.position.n < *end && *end <= through)
     }
 
     /// Ends up to record `n` are of no use any more.

@@ -17,7 +17,7 @@ pub(crate) use trim::Trim;
 pub(crate) use unfolded::ToFold;
 
 use crate::disk::{Disk, DiskFile};
-use crate::record::{Entry, Keep, RECORD_LIMIT, Record};
+use crate::record::{Entry, RECORD_LIMIT, Record};
 use eyot_model::Position;
 use live::LiveSet;
 use segment::{Header, SEGMENT_HEADER};
@@ -391,7 +391,7 @@ impl Journal {
     /// The frames of all that is not known to be durable, for segment `index`.
     fn encode_unsynced(&self, index: u64, out: &mut Vec<u8>) {
         for entry in &self.carry {
-            if let Keep::WhileLive(key) = entry.keep {
+            if let Some(key) = entry.keep.lives_under() {
                 frame::encode_copy(out, index, entry, key);
             }
         }

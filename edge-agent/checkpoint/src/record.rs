@@ -14,11 +14,37 @@ pub struct LiveKey(pub u128);
 pub enum Keep {
     /// Until it is durable in the store.
     UntilFolded,
-    /// Until a record with [`Keep::Ends`] of the same key: what an unfinished run needs to be rebuilt when the
-    /// store is lost. Costs a copy now and then, when its segment is dropped.
+    /// Until a record of the same key that ends, renews or settles it: what must be there also when the store is
+    /// lost, such as what an unfinished run needs to be rebuilt. Costs a copy now and then, when its segment is dropped.
     WhileLive(LiveKey),
-    /// Kept until folded, and ends the life of all records of the key before it. A key may come to life again.
+    /// Kept until folded. All records of the key before it are void: they are not needed any more, in the store neither. A key
+    /// may come to life again.
     Ends(LiveKey),
+    /// All records of the key before it are void, and this one takes their place: it is kept as with [`Keep::WhileLive`].
+    Renews(LiveKey),
+    /// Kept until folded. Records of the key before it stay in the store, and need not outlive it any more: somebody else has
+    /// what they say.
+    Settles(LiveKey),
+}
+
+impl Keep {
+    /// The key under which a record of this kind outlives its folding.
+    #[must_use]
+    pub fn lives_under(self) -> Option<LiveKey> {
+        match self {
+            Self::WhileLive(key) | Self::Renews(key) => Some(key),
+            Self::UntilFolded | Self::Ends(_) | Self::Settles(_) => None,
+        }
+    }
+
+    /// The key whose earlier records are void.
+    #[must_use]
+    pub fn voids(self) -> Option<LiveKey> {
+        match self {
+            Self::Ends(key) | Self::Renews(key) => Some(key),
+            Self::UntilFolded | Self::WhileLive(_) | Self::Settles(_) => None,
+        }
+    }
 }
 
 /// A record to append.
@@ -42,6 +68,22 @@ impl Record {
     pub fn while_live(key: LiveKey, payload: Vec<u8>) -> Self {
         Self {
             keep: Keep::WhileLive(key),
+            payload,
+        }
+    }
+
+    #[must_use]
+    pub fn renews(key: LiveKey, payload: Vec<u8>) -> Self {
+        Self {
+            keep: Keep::Renews(key),
+            payload,
+        }
+    }
+
+    #[must_use]
+    pub fn settles(key: LiveKey, payload: Vec<u8>) -> Self {
+        Self {
+            keep: Keep::Settles(key),
             payload,
         }
     }

@@ -211,8 +211,8 @@ pub trait StoreSource: Debug + Send + Sync {
 /// How a record becomes changes of the store. It must depend on nothing but its arguments, because records are
 /// folded again after a crash: all of them in order, over a store that may already hold them.
 ///
-/// A record that ends a key ([`crate::Keep::Ends`]) has to delete whatever records of that key have written: those that
-/// come before it in the same round are not folded at all.
+/// A record that voids what came before it under its key ([`crate::Keep::Ends`], [`crate::Keep::Renews`]) has to delete or write over
+/// whatever records of that key have written: those that come before it in the same round are not folded at all.
 pub trait Fold: Send + Sync {
     fn fold(&self, position: Position, record: &[u8], out: &mut Batch);
 }

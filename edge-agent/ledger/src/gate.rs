@@ -1,7 +1,7 @@
 //! The order between writing down and acting: what the node decided is in the journal before anybody acts on it.
 
 use crate::journal::to_journal;
-use eyot_checkpoint::{JournalError, Record};
+use eyot_checkpoint::{BATCH_LIMIT, JournalError, Record};
 use eyot_model::{Outcome, Position, Timestamp, Usage};
 use eyot_node::{Command, Node, Start};
 
@@ -91,26 +91,35 @@ impl Gate {
         }
     }
 
+    /// In one batch, so that all of it is there after a crash or nothing; in several only where it is over the journal's limit.
     fn write(&mut self, journal: &mut impl Journal) -> bool {
-        match journal.append(self.unwritten.clone()) {
-            Ok(position) => {
-                if position != self.unwritten_through {
-                    tracing::error!(?position, expected = ?self.unwritten_through, "journal and node disagree about positions");
+        while !self.unwritten.is_empty() {
+            let mut bytes = 0;
+            let fits = self.unwritten.iter().take_while(|record| {
+                bytes += record.payload.len();
+                bytes <= BATCH_LIMIT
+            });
+            let count = fits.count().max(1);
+            match journal.append(self.unwritten[..count].to_vec()) {
+                Ok(position) => {
+                    self.unwritten.drain(..count);
+                    if self.unwritten.is_empty() && position != self.unwritten_through {
+                        tracing::error!(?position, expected = ?self.unwritten_through, "journal and node disagree about positions");
+                    }
                 }
-                self.unwritten.clear();
-                if std::mem::take(&mut self.stuck) {
-                    tracing::info!("journal takes records again");
+                Err(JournalError::Closed) => return false,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.stuck, true) {
+                        tracing::error!(error = %error, "journal takes no records; work waits until it does");
+                    }
+                    return false;
                 }
-                true
-            }
-            Err(JournalError::Closed) => false,
-            Err(error) => {
-                if !std::mem::replace(&mut self.stuck, true) {
-                    tracing::error!(error = %error, "journal takes no records; work waits until it does");
-                }
-                false
             }
         }
+        if std::mem::take(&mut self.stuck) {
+            tracing::info!("journal takes records again");
+        }
+        true
     }
 
     /// Whether something waits for the journal to take records again.

@@ -25,6 +25,30 @@ pub struct TriggerKey {
     pub trigger: String,
 }
 
+/// Which of a trigger's marks a later one takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MarkPlace {
+    Instant,
+    /// One of as many messages as are remembered.
+    Message(u64),
+    File(String),
+}
+
+impl MarkPlace {
+    #[must_use]
+    pub fn of(mark: &Mark) -> Self {
+        match mark {
+            Mark::Instant(_) => Self::Instant,
+            Mark::Message { n, .. } => Self::message(*n),
+            Mark::File { name, .. } => Self::File(name.clone()),
+        }
+    }
+
+    fn message(n: u64) -> Self {
+        Self::Message(n % MESSAGES as u64)
+    }
+}
+
 /// What happened, as the listener saw it.
 #[derive(Clone, Debug)]
 pub enum Happening {
@@ -143,8 +167,22 @@ impl Fires {
         }
     }
 
-    pub(crate) fn forget_file(&mut self, name: &str) {
-        self.files.remove(name);
+    pub(crate) fn forget(&mut self, place: &MarkPlace) {
+        match place {
+            MarkPlace::Instant => self.last = None,
+            MarkPlace::Message(_) => self.messages.retain(|n, _| MarkPlace::message(*n) != *place),
+            MarkPlace::File(name) => drop(self.files.remove(name)),
+        }
+    }
+
+    /// Where it has marks.
+    pub(crate) fn places(&self) -> impl Iterator<Item = MarkPlace> {
+        let instant = self.last.map(|_| MarkPlace::Instant);
+        let messages = self.messages.keys().map(|n| MarkPlace::message(*n));
+        instant
+            .into_iter()
+            .chain(messages)
+            .chain(self.files.keys().cloned().map(MarkPlace::File))
     }
 }
 
@@ -267,11 +305,9 @@ impl Node {
     pub fn files_gone(&mut self, key: &TriggerKey, names: &[String]) {
         for name in names {
             if let Some(fires) = self.fires.get_mut(key) {
-                fires.forget_file(name);
-                self.append(Record::FileGone {
-                    key: key.clone(),
-                    name: name.clone(),
-                });
+                let place = MarkPlace::File(name.clone());
+                fires.forget(&place);
+                self.append(Record::Unmarked { key: key.clone(), place });
             }
         }
     }
@@ -371,7 +407,7 @@ mod tests {
         assert_eq!(fires.mark(&file(1, 1, "a")), None);
         assert!(fires.has_file("a.jpg", 1, Timestamp(1)));
         assert!(fires.mark(&file(1, 2, "b")).is_some());
-        fires.forget_file("a.jpg");
+        fires.forget(&MarkPlace::File("a.jpg".into()));
         assert!(fires.mark(&file(1, 1, "a")).is_some());
     }
 

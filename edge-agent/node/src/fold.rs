@@ -1,9 +1,9 @@
 //! How records become the checkpoint: which keys each one writes. A function of the record and its position alone, so
 //! that folding twice gives the same.
 
-use crate::firing::{MESSAGES, TriggerKey};
+use crate::firing::{MarkPlace, TriggerKey};
 use crate::record::Record;
-use eyot_model::{Digest, Mark, Position, RunId};
+use eyot_model::{Digest, Position, RunId};
 
 /// A key of the checkpoint. Keys of one run share its prefix, so that a run goes as one range.
 pub type Key = Vec<u8>;
@@ -46,7 +46,7 @@ impl Fold {
                 key: b"c".to_vec(),
                 value: bytes.to_vec(),
             }],
-            Record::Released { run } => without(*run, b"rseo"),
+            Record::Released { run } => without(*run, b"rs"),
             Record::Saved { run, state } => {
                 // The two latest: the one before is there if the last one turns out to be unreadable.
                 let mut key = saved_prefix(*run, &state.path);
@@ -60,24 +60,50 @@ impl Fold {
                 prefix: saved_prefix(*run, path),
             }],
             Record::History { run, n, .. } => vec![put(archive_key(*run, *n), bytes)],
-            Record::Archived { submission, .. } => {
-                let mut writes = without(submission.run, b"rs");
-                writes.push(put(archive_key(submission.run, u32::MAX), bytes));
-                writes
-            }
+            Record::Archived { submission, .. } => vec![put(archive_key(submission.run, u32::MAX), bytes)],
             Record::Told { run, .. } => vec![put(run_prefix(b'o', *run), bytes)],
-            Record::Component(component) => vec![put(hashed(b'k', &[&component.name, &component.version]), bytes)],
-            Record::Owned(own) => vec![put(hashed(b'w', &[&own.workflow.namespace, &own.workflow.name]), bytes)],
-            Record::Disowned { namespace, name } => [b'w', b't']
-                .map(|space| Write::DeletePrefix {
-                    prefix: hashed(space, &[namespace, name]),
-                })
-                .into(),
-            Record::Fired { key, mark } => vec![put(mark_key(key, &MarkPlace::of(mark)), bytes)],
-            Record::FileGone { key, name } => vec![Write::DeletePrefix {
-                prefix: mark_key(key, &MarkPlace::File(name)),
-            }],
+            Record::Forgotten { run } => without(*run, b"eo"),
+            Record::Component(component) => vec![put(Self::component_key(&component.name, &component.version), bytes)],
+            Record::Owned(own) => vec![put(Self::workflow_key(&own.workflow.namespace, &own.workflow.name), bytes)],
+            Record::Disowned { namespace, name } => vec![
+                delete(Self::workflow_key(namespace, name)),
+                delete(hashed(b't', &[namespace, name])),
+            ],
+            Record::Fired { key, mark } => vec![put(Self::mark_key(key, &MarkPlace::of(mark)), bytes)],
+            Record::Unmarked { key, place } => vec![delete(Self::mark_key(key, place))],
         }
+    }
+
+    /// Prefix of what is kept of a run of this agent's own that is over.
+    #[must_use]
+    pub fn archive_prefix(run: RunId) -> Key {
+        run_prefix(b'e', run)
+    }
+
+    #[must_use]
+    pub fn component_key(name: &str, version: &str) -> Key {
+        hashed(b'k', &[name, version])
+    }
+
+    #[must_use]
+    pub fn workflow_key(namespace: &str, name: &str) -> Key {
+        hashed(b'w', &[namespace, name])
+    }
+
+    /// Key of a mark: a later one of the same place takes its place.
+    #[must_use]
+    pub fn mark_key(trigger: &TriggerKey, place: &MarkPlace) -> Key {
+        let mut key = hashed(b't', &[&trigger.namespace, &trigger.workflow]);
+        key.extend(&hashed(b't', &[&trigger.trigger])[1..]);
+        match place {
+            MarkPlace::Instant => key.push(b'i'),
+            MarkPlace::Message(slot) => {
+                key.push(b'm');
+                key.extend(slot.to_be_bytes());
+            }
+            MarkPlace::File(name) => key.extend(hashed(b'f', &[name])),
+        }
+        key
     }
 
     /// Prefixes of everything, in the order in which a node has to be given it.
@@ -124,11 +150,12 @@ fn put(key: Key, bytes: &[u8]) -> Write {
     }
 }
 
+fn delete(prefix: Key) -> Write {
+    Write::DeletePrefix { prefix }
+}
+
 fn without(run: RunId, spaces: &[u8]) -> Vec<Write> {
-    let delete = |space: &u8| Write::DeletePrefix {
-        prefix: run_prefix(*space, run),
-    };
-    spaces.iter().map(delete).collect()
+    spaces.iter().map(|space| delete(run_prefix(*space, run))).collect()
 }
 
 fn archive_key(run: RunId, n: u32) -> Key {
@@ -146,38 +173,6 @@ fn hashed(space: u8, names: &[&str]) -> Key {
     }
     let mut key = vec![space];
     key.extend(&Digest::of(&whole).0[..16]);
-    key
-}
-
-/// What a later mark takes the place of.
-enum MarkPlace<'m> {
-    Instant,
-    /// Of as many as are remembered.
-    Message(u64),
-    File(&'m str),
-}
-
-impl<'m> MarkPlace<'m> {
-    fn of(mark: &'m Mark) -> Self {
-        match mark {
-            Mark::Instant(_) => Self::Instant,
-            Mark::Message { n, .. } => Self::Message(n % MESSAGES as u64),
-            Mark::File { name, .. } => Self::File(name),
-        }
-    }
-}
-
-fn mark_key(trigger: &TriggerKey, place: &MarkPlace<'_>) -> Key {
-    let mut key = hashed(b't', &[&trigger.namespace, &trigger.workflow]);
-    key.extend(&hashed(b't', &[&trigger.trigger])[1..]);
-    match place {
-        MarkPlace::Instant => key.push(b'i'),
-        MarkPlace::Message(n) => {
-            key.push(b'm');
-            key.extend(n.to_be_bytes());
-        }
-        MarkPlace::File(name) => key.extend(hashed(b'f', &[name])),
-    }
     key
 }
 

@@ -38,7 +38,7 @@ mod yielding;
 mod yielding_tests;
 
 pub use command::{Command, Start};
-pub use firing::{FireError, Fired, Fires, Happening, TriggerKey, inputs_of, run_of};
+pub use firing::{FireError, Fired, Fires, Happening, MarkPlace, TriggerKey, inputs_of, run_of};
 pub use fold::{Fold, Key, Write};
 pub use node::{Config, Node};
 pub use own_registry::{OwnComponent, OwnWorkflow};

@@ -121,11 +121,17 @@ impl Node {
     /// Owns a workflow no more. Its runs go on. False if there is none.
     pub fn remove_workflow(&mut self, namespace: &str, name: &str) -> bool {
         let known = self.registry.remove_workflow(namespace, name);
-        self.fires.retain(|key, _| !is_of(key, namespace, name));
         self.append(Record::Disowned {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         });
+        // Each mark lives in the journal by itself, and ends there by itself.
+        let of_it: Vec<_> = self.fires.extract_if(.., |key, _| is_of(key, namespace, name)).collect();
+        for (key, fires) in of_it {
+            for place in fires.places() {
+                self.append(Record::Unmarked { key: key.clone(), place });
+            }
+        }
         known
     }
 

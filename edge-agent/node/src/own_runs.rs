@@ -23,11 +23,14 @@ pub struct OwnPolicy {
     /// Ended runs that the cloud has, or is not to have.
     pub keep: usize,
     pub keep_for: Millis,
+    /// About most bytes of them; the latest one stays whatever its size.
+    pub keep_bytes: usize,
     /// Unfinished runs. With more than these nothing new is taken.
     pub most_open: usize,
     /// Runs that the cloud does not have yet. With more than these nothing new is taken.
     pub most_untold: usize,
-    /// About as many bytes of history in all, and of unfinished runs; as `most_untold`.
+    /// About as many bytes of submissions and histories in all, and of unfinished runs; as `most_untold`. All of it stays in the
+    /// journal until the cloud has it, so this bounds the journal too.
     pub most_bytes: usize,
     /// Whether there is a cloud to tell.
     pub tells: bool,
@@ -39,6 +42,7 @@ impl Default for OwnPolicy {
             keep: 500,
             keep_for: Millis::from_secs(7 * 86_400),
             most_open: 2_000,
+            keep_bytes: 32 << 20,
             most_untold: 10_000,
             most_bytes: 64 << 20,
             tells: true,
@@ -83,7 +87,8 @@ pub struct OwnRun {
 
 impl OwnRun {
     fn new(submission: Arc<Submission>, at: Position) -> Self {
-        let bytes = 512 + submission.inputs.iter().map(|(k, v)| k.len() + v.size_hint()).sum::<usize>();
+        // Each is kept with its workflow. Plain data of a known length always has a size.
+        let bytes = 512 + postcard::experimental::serialized_size(&*submission).unwrap_or_default();
         Self {
             submission,
             at,
@@ -134,6 +139,10 @@ pub(crate) struct OwnRuns {
     pub(crate) uploaded: BTreeSet<Digest>,
     /// Beginnings of long histories, until their ends are read.
     pieces: BTreeMap<RunId, BTreeMap<u32, Vec<Event>>>,
+    /// Runs that lack a piece of their history.
+    incomplete: BTreeSet<RunId>,
+    /// Archived, and what was written before is not void yet.
+    unreleased: BTreeSet<RunId>,
 }
 
 impl OwnRuns {
@@ -152,26 +161,53 @@ impl OwnRuns {
         self.pieces.entry(run).or_default().insert(n, events);
     }
 
-    /// Everything is read.
-    pub(crate) fn restored(&mut self) {
+    /// Everything is read. Gives the runs that lack a part of their history, and those that are to be released.
+    pub(crate) fn restored(&mut self) -> (BTreeSet<RunId>, BTreeSet<RunId>) {
         self.pieces.clear();
+        (std::mem::take(&mut self.incomplete), std::mem::take(&mut self.unreleased))
     }
 
-    pub(crate) fn told(&mut self, run: RunId, through: u64) {
+    pub(crate) fn released(&mut self, run: RunId) {
+        self.unreleased.remove(&run);
+    }
+
+    pub(crate) fn told(&mut self, run: RunId, through: u64, whole: bool) {
         if let Some(own) = self.all.get_mut(&run) {
             own.told = own.told.max(Some(through));
         }
+        if whole {
+            // The journal need not have all of it any more.
+            self.incomplete.remove(&run);
+        }
     }
 
-    /// A run from the checkpoint that had ended.
-    pub(crate) fn restore(&mut self, submission: Arc<Submission>, events: Vec<Event>, at: Position) {
+    pub(crate) fn forget(&mut self, run: RunId) {
+        self.all.remove(&run);
+        self.pieces.remove(&run);
+        self.incomplete.remove(&run);
+    }
+
+    /// A run from the checkpoint that had ended, its history being in `pieces` pieces before these events. Without all of them
+    /// it is left out, because events are told by their number; false then. `held`: what was written while it went on is there.
+    pub(crate) fn restore(&mut self, submission: Arc<Submission>, pieces: u32, events: Vec<Event>, at: Position, held: bool) -> bool {
         let run = submission.run;
+        let mut before = self.pieces.remove(&run).unwrap_or_default();
+        // Of an archive that was begun before a crash and written anew after it.
+        before.retain(|n, _| *n < pieces);
+        if before.len() != usize::try_from(pieces).unwrap_or(usize::MAX) {
+            self.incomplete.insert(run);
+            return false;
+        }
+        self.incomplete.remove(&run);
+        if held {
+            self.unreleased.insert(run);
+        }
         let known = self.all.remove(&run);
         let mut own = OwnRun::new(submission, at);
-        let before = self.pieces.remove(&run).unwrap_or_default();
         before.into_values().flatten().chain(events).for_each(|event| own.push(at, event));
         own.told = known.and_then(|known| known.told);
         self.all.insert(run, own);
+        true
     }
 
     fn untold(&self) -> usize {
@@ -199,21 +235,21 @@ impl OwnRuns {
     /// Ended runs that need not be kept: the oldest beyond the number, and those whose time is over.
     pub(crate) fn outdated(&self, now: Timestamp) -> Vec<RunId> {
         let may_go = |own: &OwnRun| own.ended_at.is_some() && (!self.policy.tells || own.is_told());
-        let mut ended: Vec<(Timestamp, RunId)> = self
+        let mut ended: Vec<(Timestamp, RunId, usize)> = self
             .all
             .iter()
             .filter(|(_, own)| may_go(own))
-            .map(|(run, own)| (own.ended_at.unwrap_or_default(), *run))
+            .map(|(run, own)| (own.ended_at.unwrap_or_default(), *run, own.bytes))
             .collect();
-        ended.sort_unstable();
-        let surplus = ended.len().saturating_sub(self.policy.keep);
-        let old = |at: Timestamp| now.since(at) > self.policy.keep_for;
-        ended
-            .into_iter()
-            .enumerate()
-            .filter(|(n, (at, _))| *n < surplus || old(*at))
-            .map(|(_, (_, run))| run)
-            .collect()
+        ended.sort_unstable_by(|a, b| b.cmp(a));
+        let mut later = 0;
+        let stay = ended.iter().take(self.policy.keep).take_while(|(at, _, bytes)| {
+            let fits = later <= self.policy.keep_bytes;
+            later += bytes;
+            fits && now.since(*at) <= self.policy.keep_for
+        });
+        let stay = stay.count();
+        ended.drain(stay..).rev().map(|(_, run, _)| run).collect()
     }
 }
 
@@ -325,23 +361,28 @@ impl Node {
     /// Drops a run that this agent coordinated and that is over.
     pub fn release(&mut self, run: RunId) {
         if self.own.all.get(&run).is_some_and(|own| own.ended_at.is_some()) {
-            self.own.all.remove(&run);
-            self.runs.remove(&run);
-            self.append(Record::Released { run });
+            self.own.forget(run);
+            if self.runs.remove(&run).is_some() {
+                self.append(Record::Released { run });
+            }
+            self.append(Record::Forgotten { run });
             self.commands.push_back(Command::Forget { run });
         }
     }
 
-    /// A run of its own is over: its history becomes one record, and the engine's state of it goes.
+    /// A run of its own is over: its history becomes one record, and the engine's state of it goes. What was written of it while it
+    /// went on is void once the whole archive is written, and not before: it may be of several records.
     pub(crate) fn archive(&mut self, run: RunId) {
         let Some(own) = self.own.all.get(&run) else { return };
         let now = own.ended_at.unwrap_or_default();
+        let told = own.told.filter(|_| own.is_told());
         if self.runs.remove(&run).is_none() {
             return;
         }
         self.timers.remove(&run);
         self.saved.forget(run);
         self.yields.forget(run);
+        self.own.incomplete.remove(&run);
         let submission = Arc::clone(&own.submission);
         let mut events: Vec<Event> = own.events.iter().map(|(_, event)| event.clone()).collect();
         // In pieces, so that no record is over the journal's limit.
@@ -355,11 +396,21 @@ impl Node {
             let count = fits.count().max(1);
             pieces.push(events.drain(..count).collect::<Vec<_>>());
         }
-        let last = pieces.pop().unwrap_or_default();
-        for (n, events) in (0u32..).zip(pieces) {
-            self.append(Record::History { run, n, events });
+        let events = pieces.pop().unwrap_or_default();
+        let mut count = 0;
+        for events in pieces {
+            self.append(Record::History { run, n: count, events });
+            count += 1;
         }
-        self.append(Record::Archived { submission, events: last });
+        self.append(Record::Archived {
+            submission,
+            pieces: count,
+            events,
+        });
+        self.append(Record::Released { run });
+        if let Some(through) = told {
+            self.append(Record::Told { run, through, whole: true });
+        }
         self.commands.push_back(Command::Forget { run });
         for run in self.own.outdated(now) {
             self.release(run);

@@ -1,6 +1,6 @@
 //! What an agent writes into its journal.
 
-use crate::firing::TriggerKey;
+use crate::firing::{MarkPlace, TriggerKey};
 use crate::own_registry::{OwnComponent, OwnWorkflow};
 use eyot_model::{Epoch, Event, FragmentId, Mark, Path, Position, RunId};
 use eyot_wire::{Assignment, SavedState, Submission};
@@ -27,7 +27,7 @@ pub enum Record {
     Committed { through: Position },
     /// The fragment is not this agent's any more (superseded), and its unreported results are void.
     Dropped { run: RunId, fragment: FragmentId, epoch: Epoch },
-    /// The run is over and nothing of it is needed any more.
+    /// The run is not held any more: what was written of it is void. What is kept of a run of this agent's own is in its archive.
     Released { run: RunId },
     /// State that a task saved for itself. A blob that it names is synced before.
     Saved { run: RunId, state: SavedState },
@@ -37,12 +37,18 @@ pub enum Record {
     AtRest { run: RunId, fragment: FragmentId, epoch: Epoch },
     /// It was not given away after all.
     WentOn { run: RunId, fragment: FragmentId },
-    /// A piece of the history of a run of this agent's own that is over; its end is in `Archived`.
+    /// A piece of the history of a run of this agent's own that is over, counted from 0; its end is in `Archived`.
     History { run: RunId, n: u32, events: Vec<Event> },
-    /// A run of this agent's own is over: everything that is kept of it.
-    Archived { submission: Arc<Submission>, events: Vec<Event> },
-    /// The cloud has the run of this agent's own up to this event.
-    Told { run: RunId, through: u64 },
+    /// A run of this agent's own is over: everything that is kept of it, after `pieces` pieces of its history.
+    Archived {
+        submission: Arc<Submission>,
+        pieces: u32,
+        events: Vec<Event>,
+    },
+    /// The cloud has the run of this agent's own up to this event; `whole`: the run is over and the cloud has all of it.
+    Told { run: RunId, through: u64, whole: bool },
+    /// A run of this agent's own need not be known any more.
+    Forgotten { run: RunId },
     /// A component under its name.
     Component(OwnComponent),
     /// A workflow that this agent owns from now on.
@@ -51,8 +57,8 @@ pub enum Record {
     Disowned { namespace: String, name: String },
     /// A trigger has fired for this, or need not.
     Fired { key: TriggerKey, mark: Mark },
-    /// A file that a trigger fired for is gone.
-    FileGone { key: TriggerKey, name: String },
+    /// What a trigger has fired for is of no account any more: a file is gone, or the workflow is.
+    Unmarked { key: TriggerKey, place: MarkPlace },
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -30,6 +30,8 @@ pub struct Recovery {
     pub records: usize,
     /// Runs that cannot be rebuilt, and why. They are left to the cloud.
     pub lost: Vec<(RunId, GraphError)>,
+    /// Ended runs of this agent's own that lack a part of their history, and that the cloud does not have. They are left out.
+    pub incomplete: Vec<RunId>,
 }
 
 impl Node {
@@ -81,7 +83,11 @@ impl Node {
                 node.archive(run);
             }
         }
-        node.own.restored();
+        let (incomplete, unreleased) = node.own.restored();
+        recovery.incomplete = incomplete.into_iter().collect();
+        for run in unreleased {
+            node.append(Record::Released { run });
+        }
         node.admit(now);
         (node, recovery)
     }
@@ -220,8 +226,8 @@ impl Node {
                 unreported.retain(|_, item| !(item.run == run && item.fragment == fragment && item.epoch == epoch));
             }
             Record::Released { run } => {
+                self.own.released(run);
                 self.runs.remove(&run);
-                self.own.all.remove(&run);
                 self.saved.forget(run);
                 self.yields.forget(run);
                 unreported.retain(|_, item| item.run != run);
@@ -248,12 +254,20 @@ impl Node {
                 }
             }
             Record::History { run, n, events } => self.own.piece(run, n, events),
-            Record::Archived { submission, events } => {
-                self.runs.remove(&submission.run);
+            Record::Archived {
+                submission,
+                pieces,
+                events,
+            } => {
+                let run = submission.run;
+                let held = self.runs.contains_key(&run);
                 self.take_mark_of(&submission);
-                self.own.restore(submission, events, durable);
+                if self.own.restore(submission, pieces, events, durable, held) {
+                    self.runs.remove(&run);
+                }
             }
-            Record::Told { run, through } => self.own.told(run, through),
+            Record::Told { run, through, whole } => self.own.told(run, through, whole),
+            Record::Forgotten { run } => self.own.forget(run),
             Record::Component(component) => self.registry.put_component(component),
             Record::Owned(own) => self.registry.put_workflow(*own),
             Record::Disowned { namespace, name } => {
@@ -261,9 +275,9 @@ impl Node {
                 self.fires.retain(|key, _| !is_of(key, &namespace, &name));
             }
             Record::Fired { key, mark } => self.fires.entry(key).or_default().take(&mark),
-            Record::FileGone { key, name } => {
+            Record::Unmarked { key, place } => {
                 if let Some(fires) = self.fires.get_mut(&key) {
-                    fires.forget_file(&name);
+                    fires.forget(&place);
                 }
             }
         }

@@ -103,6 +103,8 @@ impl Node {
         if own.told.is_none_or(|told| told < through) {
             own.told = Some(through);
             own.sent = own.sent.max(Some(through));
+            // While it goes on, everything of it is needed here.
+            let whole = own.is_told() && !self.runs.contains_key(&run);
             if own.is_told() {
                 for (_, event) in &own.events {
                     blobs_of(event).iter().for_each(|blob| _ = self.own.uploaded.remove(&blob.digest));
@@ -110,7 +112,7 @@ impl Node {
             } else {
                 self.own.unsent.insert(run);
             }
-            self.append(Record::Told { run, through });
+            self.append(Record::Told { run, through, whole });
         }
         for run in self.own.outdated(now) {
             self.release(run);
@@ -397,7 +399,7 @@ mod tests {
         assert!(
             written
                 .iter()
-                .any(|(_, record)| matches!(record, Record::Released { run } if *run == RUN))
+                .any(|(_, record)| matches!(record, Record::Forgotten { run } if *run == RUN))
         );
     }
 }

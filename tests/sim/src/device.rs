@@ -188,7 +188,8 @@ impl Device {
             Ok(records) => records,
             Err(error) => panic!("agent {} does not start: {error}", self.index),
         };
-        if found.report.loss.is_some() || self.tampered {
+        let found_all = found.report.loss.is_none() && !self.tampered;
+        if !found_all {
             outside.forgive(self.index);
         } else {
             self.check_recovered(&records, found.report.last, outside);
@@ -204,6 +205,9 @@ impl Device {
         let (node, recovery) = Node::recover(CONFIG, recovered, clock);
         if !recovery.lost.is_empty() {
             outside.breaks(format!("agent {} lost runs: {:?}", self.index, recovery.lost));
+        }
+        if !recovery.incomplete.is_empty() && found_all {
+            outside.breaks(format!("agent {} lost parts of its own runs {:?}", self.index, recovery.incomplete));
         }
         self.process = Some(Process {
             node,

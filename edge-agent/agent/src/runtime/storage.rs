@@ -94,6 +94,9 @@ impl Storage {
         for (run, error) in &recovery.lost {
             tracing::error!(%run, %error, "a run cannot be rebuilt by this version of the agent; the cloud will be told");
         }
+        for run in &recovery.incomplete {
+            tracing::error!(%run, "a part of the history of a run of this agent's own is lost; it is left out");
+        }
         tracing::info!(
             runs = recovery.runs,
             records = recovery.records,

@@ -21,6 +21,8 @@ const ENDS: u8 = 3;
 const COPY: u8 = 4;
 const MARK: u8 = 5;
 const CLOSE: u8 = 6;
+const RENEWS: u8 = 7;
+const SETTLES: u8 = 8;
 /// Set in the kind of all frames of a batch but the last: a batch is recovered whole or not at all.
 const MORE: u8 = 0x80;
 
@@ -75,11 +77,14 @@ fn encode(out: &mut Vec<u8>, segment: u64, kind: u8, n: u64, parts: [&[u8]; 3]) 
 
 pub(crate) fn encode_record(out: &mut Vec<u8>, segment: u64, n: u64, keep: Keep, payload: &[u8], more: bool) {
     let more = if more { MORE } else { 0 };
-    match keep {
-        Keep::UntilFolded => encode(out, segment, RECORD | more, n, [payload, &[], &[]]),
-        Keep::WhileLive(key) => encode(out, segment, LIVE | more, n, [&key.0.to_le_bytes(), payload, &[]]),
-        Keep::Ends(key) => encode(out, segment, ENDS | more, n, [&key.0.to_le_bytes(), payload, &[]]),
-    }
+    let (kind, key) = match keep {
+        Keep::UntilFolded => return encode(out, segment, RECORD | more, n, [payload, &[], &[]]),
+        Keep::WhileLive(key) => (LIVE, key),
+        Keep::Ends(key) => (ENDS, key),
+        Keep::Renews(key) => (RENEWS, key),
+        Keep::Settles(key) => (SETTLES, key),
+    };
+    encode(out, segment, kind | more, n, [&key.0.to_le_bytes(), payload, &[]]);
 }
 
 /// A copy of a live record, never the last frame of its batch.
@@ -106,7 +111,7 @@ pub(crate) fn encode_close(out: &mut Vec<u8>, segment: u64, n: u64) {
 pub(crate) fn record_len(record: &Record) -> usize {
     let key = match record.keep {
         Keep::UntilFolded => 0,
-        Keep::WhileLive(_) | Keep::Ends(_) => KEY_LEN,
+        Keep::WhileLive(_) | Keep::Ends(_) | Keep::Renews(_) | Keep::Settles(_) => KEY_LEN,
     };
     FRAME_HEADER + key + record.payload.len()
 }
@@ -125,7 +130,7 @@ pub(crate) fn decode(bytes: &[u8], segment: u64) -> Option<(Frame<'_>, usize)> {
     let kind = *bytes.get(8)?;
     let more = kind & MORE != 0;
     let kind = kind & !MORE;
-    if !(RECORD..=CLOSE).contains(&kind) {
+    if !(RECORD..=SETTLES).contains(&kind) {
         return None;
     }
     let len = usize::try_from(u32::from_le_bytes(array(bytes, 4)?)).ok()?;
@@ -147,15 +152,14 @@ pub(crate) fn decode(bytes: &[u8], segment: u64) -> Option<(Frame<'_>, usize)> {
             payload: body,
             more,
         },
-        LIVE => Frame::Record {
+        LIVE | ENDS | RENEWS | SETTLES => Frame::Record {
             n,
-            keep: Keep::WhileLive(key(0)?),
-            payload: &body[KEY_LEN..],
-            more,
-        },
-        ENDS => Frame::Record {
-            n,
-            keep: Keep::Ends(key(0)?),
+            keep: match kind {
+                LIVE => Keep::WhileLive(key(0)?),
+                ENDS => Keep::Ends(key(0)?),
+                RENEWS => Keep::Renews(key(0)?),
+                _ => Keep::Settles(key(0)?),
+            },
             payload: &body[KEY_LEN..],
             more,
         },

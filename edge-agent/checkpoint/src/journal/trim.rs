@@ -5,7 +5,10 @@ use super::reader::Reader;
 use super::segment;
 use super::{Journal, JournalError};
 use crate::disk::read_all;
-use crate::record::{Entry, Keep};
+use crate::record::Entry;
+
+/// What is live is little where it is this part of a segment.
+const LITTLE: u64 = 64;
 
 /// A segment on its way out: its live records are appended again and wait to be synced.
 #[derive(Debug)]
@@ -17,11 +20,12 @@ pub(crate) struct Trim {
 }
 
 impl Journal {
-    /// Whether the oldest segment can go: the store durably holds everything up to record `folded`, and the journal is longer than
-    /// `limit` bytes and twice what is live in it.
+    /// Whether the oldest segment can go: the store durably holds everything up to record `folded`, and either the journal is longer
+    /// than `limit` bytes and twice what is live in it, or so little is live that carrying it over costs next to nothing.
     pub(crate) fn can_trim(&self, folded: u64, limit: u64) -> bool {
         let live = self.live.bytes();
-        self.old.front().is_some_and(|old| old.last <= folded.min(self.synced)) && (live == 0 || self.bytes() > limit + 2 * live)
+        let is_folded = self.old.front().is_some_and(|old| old.last <= folded.min(self.synced));
+        is_folded && (live <= self.segment_bytes / LITTLE || self.bytes() > limit + 2 * live)
     }
 
     /// Segments before the current one.
@@ -61,7 +65,7 @@ impl Journal {
         }
         let mut frames = Vec::with_capacity(need);
         for entry in &live {
-            if let Keep::WhileLive(key) = entry.keep {
+            if let Some(key) = entry.keep.lives_under() {
                 frame::encode_copy(&mut frames, self.current.index, entry, key);
             }
         }

@@ -1,10 +1,10 @@
 //! Random histories against a reference model: what was reported synced is there, in order, and nothing else is.
 
 use crate::world::{World, log};
-use eyot_checkpoint::{Checkpoint, DiskMarks, Keep, LiveKey, Record};
+use eyot_checkpoint::{Checkpoint, DiskMarks, Keep, LiveKey, Record, StoreSource};
 use eyot_model::Position;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -14,6 +14,8 @@ enum Op {
     Fold,
     Kill,
     Crash(u64),
+    /// The power is cut, and the store is found empty.
+    LoseStore(u64),
     Close,
     FailSyncs(u32),
     FailWrites(u32),
@@ -27,11 +29,12 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let len = prop_oneof![3 => 0usize..200, 1 => 200usize..6_000];
     prop_oneof![
-        12 => proptest::collection::vec((0u8..12, len), 1..5).prop_map(Op::Append),
+        12 => proptest::collection::vec((0u8..16, len), 1..5).prop_map(Op::Append),
         5 => Just(Op::Sync),
         4 => Just(Op::Fold),
         2 => Just(Op::Kill),
         3 => any::<u64>().prop_map(Op::Crash),
+        2 => any::<u64>().prop_map(Op::LoseStore),
         1 => Just(Op::Close),
         1 => (1u32..4).prop_map(Op::FailSyncs),
         1 => (1u32..3).prop_map(Op::FailWrites),
@@ -62,6 +65,8 @@ struct Model {
     faulty: bool,
     next_text: u64,
     opens: u64,
+    /// Records that may be gone although they were synced.
+    lossy: BTreeSet<u64>,
 }
 
 impl Model {
@@ -73,6 +78,8 @@ impl Model {
         let keep = match kind {
             0..=2 => Keep::WhileLive(key),
             3 | 4 => Keep::Ends(key),
+            5..=7 => Keep::Renews(key),
+            8 | 9 => Keep::Settles(key),
             _ => Keep::UntilFolded,
         };
         Record { keep, payload }
@@ -112,12 +119,24 @@ impl Model {
         self.synced = synced;
     }
 
-    /// Whether the end of what a record belongs to was found too.
+    /// Whether a record that makes this one void was found too.
     fn is_over(&self, known: &Known, found: &[(u64, Vec<u8>)]) -> bool {
-        let Keep::WhileLive(key) = known.keep else { return false };
+        let Some(key) = known.keep.lives_under() else { return false };
         let was_found = |n: u64| found.binary_search_by_key(&n, |(n, _)| *n).is_ok();
-        let ends = |later: &Known| later.keep == Keep::Ends(key) && later.position.n > known.position.n && was_found(later.position.n);
-        self.log.iter().any(ends)
+        let voids = |later: &Known| later.keep.voids() == Some(key) && later.position.n > known.position.n && was_found(later.position.n);
+        self.log.iter().any(voids)
+    }
+
+    /// The store is gone: what the journal need not keep may be gone with it.
+    fn lose_store(&mut self, world: &World) {
+        world.source.quarantine("lost").unwrap();
+        let alive = self.alive();
+        self.lossy = self
+            .log
+            .iter()
+            .map(|known| known.position.n)
+            .filter(|n| !alive.contains(n))
+            .collect();
     }
 
     /// Opens again and compares.
@@ -132,9 +151,11 @@ impl Model {
             // What came to its end within one round of folding never reached the store.
             while let Some(known) = old.as_slice().first()
                 && known.position.n < *n
-                && self.is_over(known, &found)
+                && (self.lossy.contains(&known.position.n) || self.is_over(known, &found))
             {
-                kept.push(known.clone());
+                if !self.lossy.contains(&known.position.n) {
+                    kept.push(known.clone());
+                }
                 old.next();
             }
             match old.as_slice().first() {
@@ -158,6 +179,9 @@ impl Model {
             }
         }
         for lost in old {
+            if self.lossy.contains(&lost.position.n) {
+                continue;
+            }
             if self.is_over(lost, &found) {
                 kept.push(lost.clone());
                 continue;
@@ -169,6 +193,7 @@ impl Model {
         self.attempted.clear();
         self.synced = checkpoint.synced().n.max(self.synced);
         self.faulty = false;
+        self.lossy.clear();
         assert_eq!(recovered.live.iter().map(|e| e.position.n).collect::<Vec<_>>(), self.alive());
         checkpoint
     }
@@ -176,12 +201,11 @@ impl Model {
     fn alive(&self) -> Vec<u64> {
         let mut alive: BTreeMap<LiveKey, Vec<u64>> = BTreeMap::new();
         for known in &self.log {
-            match known.keep {
-                Keep::WhileLive(key) => alive.entry(key).or_default().push(known.position.n),
-                Keep::Ends(key) => {
-                    alive.remove(&key);
-                }
-                Keep::UntilFolded => {}
+            if let Keep::Ends(key) | Keep::Renews(key) | Keep::Settles(key) = known.keep {
+                alive.remove(&key);
+            }
+            if let Some(key) = known.keep.lives_under() {
+                alive.entry(key).or_default().push(known.position.n);
             }
         }
         let mut numbers: Vec<u64> = alive.into_values().flatten().collect();
@@ -220,6 +244,14 @@ fn run(ops: &[Op]) {
                 drop(checkpoint);
                 world.crash(*seed);
                 quiet(&world);
+                checkpoint = model.reopen(&world, false);
+            }
+            Op::LoseStore(seed) => {
+                model.take_synced(&checkpoint);
+                drop(checkpoint);
+                world.crash(*seed);
+                quiet(&world);
+                model.lose_store(&world);
                 checkpoint = model.reopen(&world, false);
             }
             Op::Close => {

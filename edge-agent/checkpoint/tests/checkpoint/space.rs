@@ -2,8 +2,8 @@
 
 use crate::world::{World, append, live, log, log_fold, small, text};
 use eyot_checkpoint::{
-    Checkpoint, CheckpointStore, Config, DiskMarks, DiskState, JournalError, MemorySource, News, Record, SimDisk, StoreError, StoreOpening,
-    StoreSource, Timing,
+    Checkpoint, CheckpointStore, Config, DiskMarks, DiskState, JournalError, LiveKey, MemorySource, News, Record, SimDisk, StoreError,
+    StoreOpening, StoreSource, Timing,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -87,9 +87,7 @@ fn the_journal_stays_short_and_what_is_alive_stays_in_it() {
     for round in 0..60 {
         append(&mut checkpoint, (0..100).map(|i| 10 + round * 100 + i));
         if round == 30 {
-            checkpoint
-                .append(vec![Record::ends(eyot_checkpoint::LiveKey(2), text(5_000_000))])
-                .unwrap();
+            checkpoint.append(vec![Record::ends(LiveKey(2), text(5_000_000))]).unwrap();
             checkpoint.append(vec![live(3, 3)]).unwrap();
         }
         checkpoint.fold().unwrap();
@@ -109,6 +107,53 @@ fn the_journal_stays_short_and_what_is_alive_stays_in_it() {
     assert_eq!(recovered.live[0].position.n, 1, "a copy keeps its position");
     assert_eq!(log(&recovered)[0], (1, text(1)));
     assert_eq!(recovered.report.loss, None);
+}
+
+/// What is renewed again and again and what is settled costs the journal nothing for long; what is neither settled nor ended is there
+/// when the store is lost after everything was folded.
+#[test]
+fn what_is_renewed_or_settled_keeps_no_room_and_the_rest_outlives_the_store() {
+    let key = |n: u64| LiveKey(u128::from(n));
+    let world = World::default();
+    let (mut checkpoint, _) = world.open(1);
+    for round in 0..400 {
+        let mut records = vec![Record::renews(key(0), text(round)), Record::until_folded(text(5_000_000))];
+        // One in eight is never settled.
+        records.extend([
+            Record::renews(key(1_000 + round), text(1_000 + round)),
+            live(u128::from(1_000 + round), 2_000 + round),
+        ]);
+        checkpoint.append(records).unwrap();
+        if round % 8 != 0 {
+            checkpoint
+                .append(vec![Record::settles(key(1_000 + round), text(3_000 + round))])
+                .unwrap();
+        }
+        checkpoint.fold().unwrap();
+        let live = 2 * (round / 8 + 2) * 140;
+        assert!(
+            checkpoint.journal_bytes() <= ((64 + 2 * 24) << 10) + 2 * live,
+            "{} bytes in round {round}",
+            checkpoint.journal_bytes()
+        );
+    }
+    drop(checkpoint);
+    world.crash(1);
+    let count = log(&world.open(2).1).len();
+    assert!(count > 1_500, "what is settled stays in the store: {count}");
+    world.source.quarantine("lost").unwrap();
+    let (_, recovered) = world.open(3);
+    assert_eq!(recovered.report.loss, None);
+    let unsettled = (0..400).step_by(8).flat_map(|round| [text(1_000 + round), text(2_000 + round)]);
+    let expected: Vec<Vec<u8>> = unsettled.chain([text(399)]).collect();
+    let sorted = |mut texts: Vec<Vec<u8>>| {
+        texts.sort();
+        texts
+    };
+    let alive = recovered.live.iter().map(|entry| entry.payload.clone()).collect();
+    assert_eq!(sorted(alive), sorted(expected.clone()));
+    let kept: Vec<Vec<u8>> = log(&recovered).into_iter().map(|(_, text)| text).collect();
+    assert!(expected.iter().all(|text| kept.contains(text)), "it is in the new store");
 }
 
 /// A store on a disk that has no room for it, for as long as the flag says.

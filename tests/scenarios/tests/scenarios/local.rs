@@ -4,8 +4,9 @@ use crate::task;
 use anyhow::{Context, Result, ensure};
 use eyot_model::api::RunView;
 use eyot_model::{RunId, RunState, State, Value};
-use eyot_scenarios::{Agent, Broker, Cloud, Stage, runs_of, until};
+use eyot_scenarios::{Agent, Broker, Cloud, Stage, runs_of, until, until_within};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const ECHO: &str = r#"
 apiVersion: eyot.dev/v1
@@ -142,6 +143,87 @@ async fn runs_are_submitted_watched_cancelled_and_survive_kills_without_a_cloud_
         .await?;
     cloud.client().cancel(run).await?;
     ensure!(cloud.ended(run).await?.run.state == RunState::Cancelled);
+    agent.must_live()?;
+    stage.close();
+    Ok(())
+}
+
+/// Numbers of the segments of an agent's journal.
+fn segments(agent: &Agent) -> Result<BTreeSet<String>> {
+    let names = std::fs::read_dir(agent.data().join("journal"))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: Vec<String> = names.collect::<Result<_>>()?;
+    Ok(names.into_iter().filter(|name| name.ends_with(".seg")).collect())
+}
+
+#[tokio::test]
+async fn runs_and_workflows_of_an_agent_alone_outlive_its_database_and_are_told_once() -> Result<()> {
+    let stage = Stage::open()?;
+    let (mut cloud, mut agent) = alone(&stage).await?;
+    let echo = stage.write("echo.yaml", ECHO)?;
+    let echo = echo.to_str().context("path")?;
+    agent.own(ECHO).await?;
+    let mut mine = BTreeSet::new();
+    for n in 0..4 {
+        let word = format!("word=n{n}");
+        let run = last_id(&agent.ask(&["run", echo, "-i", &word]).await?)?;
+        agent.own_succeeded(run).await?;
+        mine.insert(run);
+    }
+    // Folded into the database, and the segments that had it first are dropped.
+    let first = segments(&agent)?;
+    until_within(Duration::from_secs(60), "the first segments are dropped", async || {
+        agent.stop()?;
+        agent.start()?;
+        agent.answers().await?;
+        let run = last_id(&agent.ask(&["run", echo]).await?)?;
+        agent.own_succeeded(run).await?;
+        mine.insert(run);
+        Ok(segments(&agent)?.is_disjoint(&first).then_some(()))
+    })
+    .await?;
+    let mut before = agent.runs_of("echo").await?;
+    ensure!(before.len() == mine.len(), "{before:?}");
+    let database = agent.data().join("checkpoint");
+    for lost in ["a bit in each file", "all of it"] {
+        agent.stop()?;
+        if lost == "all of it" {
+            std::fs::remove_dir_all(&database)?;
+        } else {
+            for entry in std::fs::read_dir(&database)? {
+                let path = entry?.path();
+                if path.is_file() {
+                    let mut bytes = std::fs::read(&path)?;
+                    let at = bytes.len() / 2;
+                    bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= 4);
+                    std::fs::write(&path, bytes)?;
+                }
+            }
+        }
+        agent.start()?;
+        agent.answers().await?;
+        ensure!(agent.runs_of("echo").await? == before, "runs changed with {lost} lost");
+        let owned = agent.ask(&["-o", "json", "workflow", "ls"]).await?;
+        ensure!(owned.contains("echo"), "with {lost} lost: {owned}");
+        // By its name, with the component that was pushed here.
+        let run = last_id(&agent.ask(&["run", "echo"]).await?)?;
+        agent.own_succeeded(run).await?;
+        mine.insert(run);
+        before = agent.runs_of("echo").await?;
+    }
+    cloud.serve().await?;
+    let there = listed_once(&cloud, &agent, "echo").await?;
+    let ids: BTreeSet<RunId> = there.iter().map(|run| run.id).collect();
+    ensure!(
+        ids.is_superset(&mine) && there.iter().all(|run| run.state == RunState::Succeeded),
+        "{there:?}"
+    );
+    for run in &mine {
+        let (here, there) = (agent.client()?.run(*run).await?, cloud.client().run(*run).await?);
+        ensure!(
+            here.outputs == there.outputs && here.tasks == there.tasks,
+            "{here:?} became {there:?}"
+        );
+    }
     agent.must_live()?;
     stage.close();
     Ok(())
