@@ -1,9 +1,9 @@
-//! The short form of the groups that take seconds and need nothing but the programs. The others (`power` wants `strace`, `triggers` a
-//! broker, `full-disk` and `checkpoint` minutes) run with `cargo xtask faults`.
+//! The short form of the groups that take seconds. The others (`triggers` wants a broker, `full-disk` and `checkpoint` minutes) run with
+//! `cargo xtask faults`.
 
 use std::process::Command;
 
-const GROUPS: [&str; 5] = ["kill-agent", "kill-cloud", "cut", "reboot", "relay"];
+const GROUPS: [&str; 6] = ["kill-agent", "kill-cloud", "cut", "reboot", "relay", "power"];
 
 /// One group after the other: each starts several programs, and measures.
 #[test]

@@ -44,6 +44,22 @@ struct Faults {
     failed_writes: u32,
     failed_creates: u32,
     syncs: u64,
+    /// Changes that are still made before the power is gone.
+    until_cut: Option<u64>,
+}
+
+impl Faults {
+    /// Counts a change of the disk.
+    fn change(&mut self) -> io::Result<()> {
+        match &mut self.until_cut {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the power is gone")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 impl SimDisk {
@@ -64,6 +80,7 @@ impl SimDisk {
         let mut dice = Dice(seed);
         let state = &mut *self.0.lock();
         state.boots += 1;
+        state.faults.until_cut = None;
         let changed: BTreeSet<&String> = state.names.keys().chain(state.durable_names.keys()).collect();
         let mut names = BTreeMap::new();
         for name in changed {
@@ -84,6 +101,12 @@ impl SimDisk {
     /// Ends the process but not the machine: everything written is kept, handles stop working.
     pub fn kill(&self) {
         self.0.lock().boots += 1;
+    }
+
+    /// Nothing changes any more after the next `count` changes (writes, syncs, and what is done to names): the power is gone, and
+    /// [`SimDisk::crash`] says what is left.
+    pub fn cut_after(&self, count: u64) {
+        self.0.lock().faults.until_cut = Some(count);
     }
 
     /// The next `count` calls of [`DiskFile::sync_data`] fail, and what they should have synced never gets durable
@@ -246,6 +269,7 @@ impl Dice {
 impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.0.lock();
+        state.faults.change()?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -272,18 +296,22 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.0.lock();
+        state.faults.change()?;
         let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), id);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.lock().names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        let mut state = self.0.lock();
+        state.faults.change()?;
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
         let state = &mut *self.0.lock();
+        state.faults.change()?;
         state.durable_names.clone_from(&state.names);
         let named: BTreeSet<u64> = state.names.values().copied().collect();
         // A removed file goes here even when a handle is still open; nobody reads through one.
@@ -322,6 +350,13 @@ impl SimFile {
         }
         act(&mut state, self.inode)
     }
+
+    fn change<T>(&self, act: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
+        self.with(|state, id| {
+            state.faults.change()?;
+            act(state, id)
+        })
+    }
 }
 
 fn inode(state: &mut State, id: u64) -> io::Result<&mut Inode> {
@@ -330,7 +365,7 @@ fn inode(state: &mut State, id: u64) -> io::Result<&mut Inode> {
 
 impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.with(|state, id| {
+        self.change(|state, id| {
             let growth = (offset + bytes.len() as u64).saturating_sub(inode(state, id)?.content.len() as u64);
             state.room_for(growth)?;
             if state.faults.failed_writes > 0 {
@@ -353,7 +388,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with(|state, id| {
+        self.change(|state, id| {
             if state.faults.failed_syncs > 0 {
                 state.faults.failed_syncs -= 1;
                 inode(state, id)?.dirty.clear();
@@ -370,7 +405,7 @@ impl DiskFile for SimFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.with(|state, id| {
+        self.change(|state, id| {
             let growth = len.saturating_sub(inode(state, id)?.content.len() as u64);
             state.room_for(growth)?;
             inode(state, id)?.resize(usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?);
@@ -379,7 +414,7 @@ impl DiskFile for SimFile {
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.with(|state, id| {
+        self.change(|state, id| {
             let growth = len.saturating_sub(inode(state, id)?.content.len() as u64);
             state.room_for(growth)?;
             if growth > 0 {

@@ -213,13 +213,16 @@ impl Scan {
         }
     }
 
-    /// A file without a header was never begun, unless there are frames in it.
+    /// A file without a header was never begun: what is to stand at its beginning is made durable before the header is, and
+    /// until then the segment before has it too. Where there was a header and none of its copies is sound, frames are records that
+    /// are lost.
     fn without_header(&mut self, file: &dyn DiskFile, index: u64) {
         let Ok(bytes) = read_all(file) else {
             self.damage.push(damage(index, DamageKind::Unreadable, true));
             return;
         };
-        let mut at = usize::try_from(SEGMENT_HEADER).unwrap_or(usize::MAX);
+        let at_first = usize::try_from(SEGMENT_HEADER).unwrap_or(usize::MAX);
+        let mut at = at_first;
         let mut frames = 0;
         let search = Search::new(&bytes, index);
         while let Some((offset, frame, len)) = search.next(at) {
@@ -229,7 +232,8 @@ impl Scan {
             frames += 1;
             at = offset + len;
         }
-        if frames == 0 {
+        let header = &bytes[..bytes.len().min(at_first)];
+        if frames == 0 || header.iter().all(|byte| *byte == 0) {
             self.leftovers.push(segment::name(index));
         } else {
             self.next = self.next.saturating_add(bytes.len() as u64 / FRAME_HEADER as u64);

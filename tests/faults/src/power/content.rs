@@ -1,12 +1,18 @@
 //! A file's content: as the programs see it, and as the disk holds it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a disk writes whole or not at all, in bytes.
 const PAGE: usize = 4096;
 
-/// Numbers of pages, and what is in them.
-pub(super) type Pages = Vec<(usize, Vec<u8>)>;
+/// What a sync found that began: it is durable once it ends.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Counts the syncs of the file.
+    number: u64,
+    length: usize,
+    pages: Vec<(usize, Vec<u8>)>,
+}
 
 /// A file's content, whatever it is called.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +21,12 @@ pub(super) struct Content {
     synced: Vec<u8>,
     /// Pages in which the two may differ.
     dirty: BTreeSet<usize>,
+    /// Syncs that have begun.
+    begun: u64,
+    /// Which sync made durable what is held of a page, and of the length: one that began earlier and ends later takes
+    /// nothing back.
+    page_by: BTreeMap<usize, u64>,
+    length_by: u64,
     /// Where a write without an offset goes.
     cursor: usize,
 }
@@ -38,20 +50,34 @@ impl Content {
         self.cursor = to;
     }
 
-    /// The length, and the pages that a sync would have to write.
-    pub(super) fn unsynced(&self) -> (usize, Pages) {
+    /// What a sync that begins now has to write.
+    pub(super) fn begin_sync(&mut self) -> Found {
+        self.begun += 1;
         let page = |page: &usize| {
             let from = (page * PAGE).min(self.now.len());
             let to = (from + PAGE).min(self.now.len());
             (*page, self.now[from..to].to_vec())
         };
-        (self.now.len(), self.dirty.iter().map(page).collect())
+        Found {
+            number: self.begun,
+            length: self.now.len(),
+            pages: self.dirty.iter().map(page).collect(),
+        }
     }
 
-    /// A sync has ended that found these.
-    pub(super) fn synced(&mut self, length: usize, pages: Pages) {
-        self.synced.resize(length, 0);
-        for (page, bytes) in pages {
+    /// A sync has ended that found this.
+    pub(super) fn end_sync(&mut self, found: Found) {
+        if found.number > self.length_by {
+            self.synced.resize(found.length, 0);
+            self.length_by = found.number;
+        }
+        let length = self.synced.len();
+        for (page, bytes) in found.pages {
+            let by = self.page_by.entry(page).or_default();
+            if *by > found.number {
+                continue;
+            }
+            *by = found.number;
             let from = (page * PAGE).min(length);
             let to = (from + bytes.len()).min(length);
             self.synced[from..to].copy_from_slice(&bytes[..to - from]);
@@ -99,5 +125,25 @@ impl Content {
             content.resize(self.now.len(), 0);
         }
         content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_began_earlier_and_ends_later_takes_nothing_back() {
+        let mut content = Content::default();
+        content.write(Some(0), b"one");
+        let earlier = content.begin_sync();
+        content.write(Some(0), b"two, and longer");
+        let later = content.begin_sync();
+        content.end_sync(later);
+        content.end_sync(earlier);
+        for seed in 0..20 {
+            let left = content.after_power_loss(&mut fastrand::Rng::with_seed(seed));
+            assert_eq!(left, b"two, and longer");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! the return of an `fsync` of its folder. `sync_file_range` makes nothing durable. Of what came later, any pages of
 //! 4 KiB may be there, with the length that they need, and of the changes to a folder's names any first part.
 
-use super::content::{Content, Pages};
+use super::content::{Content, Found};
 use super::image::{Image, read};
 use super::names::{Change, Entry, Kind, Names};
 use super::trace::{Call, Line};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// A sync that has begun: what it makes durable when it ends.
 #[derive(Debug)]
 enum Syncing {
-    File { node: usize, length: usize, pages: Pages },
+    File { node: usize, found: Found },
     Folder { path: PathBuf, before: usize },
 }
 
@@ -91,24 +91,23 @@ impl Disk {
         }
     }
 
-    fn begin(&self, call: &Call) -> Vec<Syncing> {
+    fn begin(&mut self, call: &Call) -> Vec<Syncing> {
         match call {
             Call::Sync { path } => self.sync_of(path).into_iter().collect(),
-            Call::SyncAll => self.names.keys().filter_map(|path| self.sync_of(path)).collect(),
+            Call::SyncAll => {
+                let all: Vec<PathBuf> = self.names.keys().cloned().collect();
+                all.iter().filter_map(|path| self.sync_of(path)).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    fn sync_of(&self, path: &Path) -> Option<Syncing> {
+    fn sync_of(&mut self, path: &Path) -> Option<Syncing> {
         match self.names.get(path) {
-            Some(Entry::File(node)) => {
-                let (length, pages) = self.nodes[*node].unsynced();
-                Some(Syncing::File {
-                    node: *node,
-                    length,
-                    pages,
-                })
-            }
+            Some(Entry::File(node)) => Some(Syncing::File {
+                node: *node,
+                found: self.nodes[*node].begin_sync(),
+            }),
             Some(Entry::Folder) => Some(Syncing::Folder {
                 path: path.to_owned(),
                 before: self.next,
@@ -201,7 +200,7 @@ impl Disk {
 
     fn synced(&mut self, syncing: Syncing) {
         match syncing {
-            Syncing::File { node, length, pages } => self.nodes[node].synced(length, pages),
+            Syncing::File { node, found } => self.nodes[node].end_sync(found),
             Syncing::Folder { path, before } => {
                 let (held, left): (Vec<Change>, Vec<Change>) = std::mem::take(&mut self.changes)
                     .into_iter()
