@@ -22,6 +22,8 @@ const PULSE: Duration = Duration::from_millis(200);
 const TURNED_AWAY: Duration = Duration::from_secs(30);
 /// The pause after the control plane itself said that this agent is none of its. It may be restored to another state.
 const NOT_WANTED: Duration = Duration::from_secs(10 * 60);
+/// How often it is tried to write down what has to be on disk before a link.
+const UNWRITTEN: Duration = Duration::from_secs(1);
 /// How often this device's clock is held against the control plane's.
 const SKEW_CHECK: Duration = Duration::from_secs(10);
 /// Most digests in a profile: a hint for the planner, so it need not be complete.
@@ -47,6 +49,10 @@ pub async fn keep(
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
+        let numbers = tokio::select! {
+            numbers = presentable(&context) => numbers,
+            () = stopped(&mut stop) => return,
+        };
         let dialled = tokio::select! {
             dialled = dialer.dial() => dialled,
             () = stopped(&mut stop) => return,
@@ -66,7 +72,7 @@ pub async fn keep(
         // What was meant for an earlier link: the inventory and the outbox say it again.
         while outbound.try_recv().is_ok() {}
         let reason = tokio::select! {
-            reason = work(&context, &link, &mut events, &mut outbound, &dialer) => reason,
+            reason = work(&context, numbers, &link, &mut events, &mut outbound, &dialer) => reason,
             () = stopped(&mut stop) => {
                 context.runtime.set_link(None);
                 context.runtime.turn(|node, now| node.link_down(now));
@@ -109,23 +115,31 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// The numbers to greet with. What is presented is on disk before: a number that a crash could take back would be no number of
+/// this device. So on a full disk there is no link until there is room for it, and then soon.
+async fn presentable(context: &LinkContext) -> (u64, Vec<u64>) {
+    let mut told = false;
+    loop {
+        match context.incarnation.propose() {
+            Ok(numbers) => return numbers,
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::error!(%error, "the number of this start cannot be written down; there is no link until it can");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(UNWRITTEN).await;
+    }
+}
+
 async fn work(
     context: &LinkContext,
+    (incarnation, before): (u64, Vec<u64>),
     link: &AgentLink,
     events: &mut Events<ToAgent>,
     outbound: &mut mpsc::UnboundedReceiver<Outbound>,
     dialer: &Dialer,
 ) -> Arc<eyot_link::Error> {
     let runtime = &context.runtime;
-    // What is presented is on disk before: a number that a crash could take back would be no number of this device.
-    let (incarnation, before) = match context.incarnation.propose() {
-        Ok(numbers) => numbers,
-        Err(error) => {
-            tracing::error!(%error, "the number of this start cannot be written down; there is no link until it can");
-            tokio::time::sleep(TURNED_AWAY).await;
-            return Arc::new(eyot_link::Error::Closed);
-        }
-    };
     let hello = ToCloud::Hello(Box::new(Hello {
         profile: profile(context, dialer).await,
         incarnation,
