@@ -1,7 +1,7 @@
 //! One bit of one file is flipped while its program is down: each kind of file of an agent and of the control plane.
 //!
-//! What must be true then: the agent starts, whatever file it was. Each run ends right, or fails with a word for it. A
-//! control plane either serves, and what it tells of runs that had ended is what it told before, or says which file is
+//! What must be true then: the agent starts, whatever file it was, and has what it owns. Each run, those of the agent's own too, ends
+//! right, or fails with a word for it. A control plane either serves, and what it tells of runs that had ended is what it told before, or says which file is
 //! damaged and does not serve.
 
 use crate::load::{submit, whole};
@@ -22,6 +22,18 @@ const WATCHED: Duration = Duration::from_secs(3);
 /// How long a run may take that meets the damage.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// What a device does by itself.
+const OWN: &str = r#"
+apiVersion: eyot.dev/v1
+kind: Workflow
+metadata: {name: own, version: "1"}
+spec:
+  outputs: {answer: "${{ tasks.second.outputs.echo }}"}
+  tasks:
+    first: {uses: scenarios/probe@1, with: {echo: 1, work_ms: 20}, retry: {maxAttempts: 3, initialInterval: 20ms}}
+    second: {uses: scenarios/probe@1, with: {echo: "${{ tasks.first.outputs.echo }}"}, retry: {maxAttempts: 3, initialInterval: 20ms}}
+"#;
+
 /// What came of a flipped bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
@@ -38,7 +50,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut ends: BTreeMap<End, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
     for round in 0..setting.times(1, 3) {
-        let mut world = World::open().await?;
+        let mut world = world().await?;
         for side in ["left", "cloud"] {
             let kinds = kinds(&world.stage.path(side))?;
             for (kind, files) in kinds {
@@ -64,7 +76,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
                         setting.say(&format!("{side}/{kind}: WRONG: {error:#}"));
                         wrong.push(format!("{side}/{kind}: {error:#}"));
                         // It goes on in a world without damage.
-                        world = World::open().await?;
+                        world = self::world().await?;
                     }
                 }
             }
@@ -159,6 +171,7 @@ impl Flip {
 
     async fn agent(&self, world: &mut World) -> Result<(End, String)> {
         let client = world.cloud.client().clone();
+        let own = submit(&world.agents[0].client()?, OWN, &self.key).await?;
         let run = submit(&client, &self.recipe.text, &self.key).await?;
         tokio::time::sleep(Duration::from_millis(self.at % 100)).await;
         world.agents[0].kill()?;
@@ -171,10 +184,13 @@ impl Flip {
         let said = world.agents[0].said().len();
         world.agents[0].start()?;
         let again = submit(&client, &self.recipe.text, &format!("{}-again", self.key)).await?;
-        let right = self.right(&client, &[run, again]).await;
+        let mut right = self.right(&client, &[run, again]).await;
+        if right.is_ok() {
+            right = owns(world, own).await;
+        }
         let alive = world.agents[0].must_live().context("the agent does not start");
         let news = world.agents[0].said()[said..].to_owned();
-        let word = complaint(&news);
+        let word = complaint(&news, &self.name());
         alive.with_context(|| news.lines().last().unwrap_or_default().to_owned())?;
         match (right, word) {
             (Ok(()), None) => Ok((End::Unused, "nothing was wrong".to_owned())),
@@ -184,9 +200,11 @@ impl Flip {
                 world.agents[0].kill()?;
                 fs::write(&self.file, whole)?;
                 world.agents[0].start()?;
-                self.right(&client, &[again])
-                    .await
-                    .with_context(|| format!("with the file put back, after {error:#}"))?;
+                let put_back = || format!("with the file put back, after {error:#}");
+                self.right(&client, &[again]).await.with_context(put_back)?;
+                world.agents[0].answers().await?;
+                let own = submit(&world.agents[0].client()?, OWN, &format!("{}-again", self.key)).await?;
+                owns(world, own).await.with_context(put_back)?;
                 Ok((End::Loud, format!("failed loudly: {word}")))
             }
             (Err(error), None) => Err(error.context(format!("and nothing in the log about {}", self.name()))),
@@ -216,7 +234,7 @@ impl Flip {
             failed = self.right(&client, &[again]).await.err();
         }
         let news = world.cloud.said()[said..].to_owned();
-        let word = complaint(&news);
+        let word = complaint(&news, &self.name());
         match (failed, word) {
             (None, None) => Ok((End::Unused, "nothing was wrong".to_owned())),
             (None, Some(word)) => Ok((End::Recovered, format!("recovered: {word}"))),
@@ -263,12 +281,45 @@ impl Flip {
     }
 }
 
-/// The first line of a log that complains.
-fn complaint(log: &str) -> Option<String> {
-    // What is said of links is said whenever the other side is killed; why a program did not start is always about this.
+/// A world whose first device has a workflow and a component of its own.
+async fn world() -> Result<World> {
+    let world = World::open().await?;
+    let device = &world.agents[0];
+    device.answers().await?;
+    device.push_probe().await?;
+    device.own(OWN).await?;
+    Ok(world)
+}
+
+/// The first device has its workflow still, and the control plane hears of a run that the device coordinated by itself.
+async fn owns(world: &World, run: RunId) -> Result<()> {
+    let (device, client) = (&world.agents[0], world.cloud.client());
+    device.answers().await?;
+    let owned = device.client()?.workflows().await?;
+    ensure!(
+        owned.iter().any(|workflow| workflow.name == "own"),
+        "the device's own workflow is gone: {owned:?}"
+    );
+    let what = format!("the control plane knows the end of {run}, a run of the device's own");
+    let ended = until_within(LONGEST, &what, async || {
+        let detail = client.run(run).await?;
+        Ok(detail.run.state.is_terminal().then_some(detail))
+    });
+    let detail = ended.await?;
+    ensure!(detail.run.state == RunState::Succeeded, "{}", told(&detail));
+    let (_, events) = whole(client, run).await?;
+    invariant::history(&events, &BTreeMap::new()).map(drop)
+}
+
+/// Words of those who speak of damage. Programs complain of other things too when they or the other side is killed.
+const OF_DAMAGE: [&str; 4] = ["damage", "is set aside", "MAC is wrong", "records may have been lost"];
+
+/// The first line of a log that speaks of damage, to `file` or at all, or that says why a program did not start.
+fn complaint(log: &str, file: &str) -> Option<String> {
     let line = log.lines().find(|line| {
         let last_word = line.starts_with("eyot-agent:") || line.starts_with("eyot-cloud:");
-        last_word || (["ERROR", "WARN"].iter().any(|word| line.contains(word)) && !line.contains("link"))
+        let complains = ["ERROR", "WARN"].iter().any(|word| line.contains(word));
+        last_word || complains && (line.contains(file) || OF_DAMAGE.iter().any(|word| line.contains(word)))
     })?;
     let from = line.find("ERROR").or_else(|| line.find("WARN")).unwrap_or_default();
     Some(line[from..].chars().take(160).collect())
@@ -277,6 +328,19 @@ fn complaint(log: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_words_of_the_damage_count() {
+        let link = "2026 WARN eyot_agent::link: link is down; work goes on here";
+        let clock = "2026 WARN eyot_clock::keeper: the system's clock was set";
+        assert_eq!(complaint(&format!("{link}\n{clock}"), "device.key"), None);
+        let damage = "2026 ERROR eyot_agent::copies: a file is damaged; it is taken from its copy";
+        let key = "2026 ERROR eyot_agent: cannot read device.key";
+        for (line, file) in [(damage, "agent.json"), (key, "device.key"), ("eyot-cloud: no", "x")] {
+            assert!(complaint(&format!("{link}\n{line}"), file).is_some(), "{line}");
+        }
+        assert_eq!(complaint(key, "agent.json"), None);
+    }
 
     #[test]
     fn files_of_a_kind_have_one_name() {
