@@ -3,7 +3,9 @@
 
 use eyot_checkpoint::{Checkpoint, Config, DiskMarks, JournalError, MemorySource, Record, SimDisk, StoreSource};
 use eyot_ledger::{Gate, NodeFold};
-use eyot_model::{Capacity, ComponentRef, Digest, Event, Inputs, Mark, Origin, Outcome, Position, RunId, Task, TaskIx, Timestamp, Usage, Value, Workflow};
+use eyot_model::{
+    Capacity, ComponentRef, Digest, Event, Inputs, Mark, Origin, Outcome, Position, RunId, Task, TaskIx, Timestamp, Usage, Value, Workflow,
+};
 use eyot_node::{Command, Node, OwnComponent, OwnPolicy, OwnWorkflow, Recovered, TriggerKey};
 use eyot_wire::{Submission, ToAgent, ToCloud};
 use std::collections::BTreeMap;
