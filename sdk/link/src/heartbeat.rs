@@ -5,7 +5,7 @@ use crate::link::Shared;
 use crate::pulse::{Pulse, Silence};
 use crate::{Clock, Error};
 use bytes::Bytes;
-use eyot_model::Load;
+use eyot_model::{DiskState, Load};
 use eyot_wire::{Heartbeat, HeartbeatReply, ToAgent, ToCloud};
 use quinn::{RecvStream, SendStream};
 use std::sync::Arc;
@@ -39,7 +39,8 @@ pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, Rec
     let mut ticks = interval(*every.borrow());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut frames = FrameReader::new(recv).limited(SMALL_FRAME);
-    let mut n = 0;
+    let (mut n, mut load) = (0, says.load);
+    let mut told = load.borrow().disk;
     loop {
         tokio::select! {
             _ = ticks.tick() => {
@@ -48,8 +49,9 @@ pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, Rec
                     n,
                     sent_at: says.steady.now(),
                     clock: says.clock.now(),
-                    load: *says.load.borrow(),
+                    load: *load.borrow(),
                 };
+                told = beat.load.disk;
                 if frames::write_frame(&mut send, &ToCloud::Heartbeat(beat)).await.is_err() {
                     return;
                 }
@@ -59,6 +61,8 @@ pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, Rec
                 other => return end(&shared, other.map(|_| ())),
             },
             () = due(&pulse) => suspect(&shared, &mut pulse),
+            // It decides whether the agent is given work, so it is told at once.
+            Ok(()) = other_room(&mut load, told) => ticks.reset_immediately(),
             Ok(()) = every.changed() => {
                 let every = *every.borrow_and_update();
                 pulse.set_every(every);
@@ -67,6 +71,11 @@ pub(crate) async fn send(shared: Arc<Shared>, (mut send, recv): (SendStream, Rec
             }
         }
     }
+}
+
+/// The room on the disk is another than was told.
+async fn other_room(load: &mut watch::Receiver<Load>, told: DiskState) -> Result<(), watch::error::RecvError> {
+    load.wait_for(|load| load.disk != told).await.map(drop)
 }
 
 /// The control plane's end: answers heart-beats, watches that they come.

@@ -7,8 +7,8 @@ use crate::world::World;
 use crate::{Figure, Setting, invariant};
 use anyhow::{Result, ensure};
 use eyot_model::api::RunDetail;
-use eyot_model::{RunState, State, Value};
-use eyot_scenarios::{told, until};
+use eyot_model::{RunState, State};
+use eyot_scenarios::{answer_of_both_sides, on_both_sides, told, until};
 use std::collections::BTreeMap;
 
 /// Attempts that may be under way when an agent is killed: the items of a `forEach` at the same time.
@@ -21,7 +21,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut world = World::behind(&relay).await?;
     let (mut again, mut alone) = (0, 0);
     for time in 1..=times {
-        let run = submit(world.cloud.client(), SIDES_LONG, &format!("reboot-{time}")).await?;
+        let run = submit(world.cloud.client(), &on_both_sides(SIDES_LONG), &format!("reboot-{time}")).await?;
         let few = random.usize(2..6);
         let begun = |detail: &RunDetail| ended(detail, "left") >= few && ended(detail, "right") >= few;
         world.cloud.run_until(run, "is under way on both devices", begun).await?;
@@ -48,7 +48,11 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
             .await?;
         let (detail, events) = whole(world.cloud.client(), run).await?;
         invariant::history(&events, &BTreeMap::new())?;
-        ensure!(detail.outputs.get("answer") == Some(&Value::Int(60)), "{:?}", detail.outputs);
+        ensure!(
+            detail.outputs.get("answer") == Some(&answer_of_both_sides(SIDES_LONG)),
+            "{:?}",
+            detail.outputs
+        );
         let left: Vec<_> = detail
             .tasks
             .iter()

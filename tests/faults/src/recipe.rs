@@ -33,31 +33,8 @@ pub enum Kind {
     Once,
 }
 
-/// Work of some seconds on each device, then a task that needs all of it. No task is retried but after a crash.
-pub const SIDES_LONG: &str = r#"
-apiVersion: eyot.dev/v1
-kind: Workflow
-metadata: {name: sides, version: "1"}
-spec:
-  outputs: {answer: "${{ tasks.join.outputs.echo }}"}
-  tasks:
-    left:
-      uses: scenarios/probe@1
-      forEach: {items: range(30), as: n, maxParallel: 2}
-      with: {work_ms: 100, echo: "${{ n }}"}
-      retry: {maxAttempts: 3, initialInterval: 100ms}
-      placement: {where: "agent.labels.name == 'left'"}
-    right:
-      uses: scenarios/probe@1
-      forEach: {items: range(30), as: n, maxParallel: 2}
-      with: {work_ms: 100, echo: "${{ n }}"}
-      retry: {maxAttempts: 3, initialInterval: 100ms}
-      placement: {where: "agent.labels.name == 'right'"}
-    join:
-      uses: scenarios/probe@1
-      with: {echo: "${{ size(tasks.left.outputs) + size(tasks.right.outputs) }}"}
-      placement: {where: "agent.labels.name == 'right'"}
-"#;
+/// Items of work of some seconds on each device.
+pub const SIDES_LONG: u32 = 30;
 
 /// Attempts that a task may take: kills count as attempts.
 const ATTEMPTS: u32 = 50;

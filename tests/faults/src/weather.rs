@@ -7,6 +7,7 @@ use crate::world::World;
 use crate::{Figure, Setting, invariant};
 use anyhow::{Result, ensure};
 use eyot_client::Update;
+use eyot_scenarios::on_both_sides;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let relay = Relay::open(random.fork()).await?;
     let world = World::behind(&relay).await?;
     // The component is on both devices before the weather turns: what is tried here is the work, not a download.
-    let first = submit(world.cloud.client(), SIDES_LONG, "first").await?;
+    let first = submit(world.cloud.client(), &on_both_sides(SIDES_LONG), "first").await?;
     world.cloud.succeeded(first).await?;
     relay.set(Weather {
         loss: 0.2,
@@ -55,7 +56,7 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     // In the middle of a run, the control plane sees both agents under other addresses.
     let client = world.cloud.client();
     let connections = connections(&world);
-    let run = submit(client, SIDES_LONG, "moved").await?;
+    let run = submit(client, &on_both_sides(SIDES_LONG), "moved").await?;
     let mut stream = client.events(run, 0);
     let (mut ended, mut moved, mut again) = (0, None, BTreeMap::new());
     while let Some(update) = stream.next().await {

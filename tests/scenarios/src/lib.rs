@@ -14,6 +14,7 @@ mod manner;
 mod own;
 mod process;
 mod programs;
+mod sides;
 mod stage;
 mod wait;
 
@@ -24,5 +25,6 @@ pub use manner::Manner;
 pub use own::runs_of;
 pub use process::Process;
 pub use programs::{component, program};
+pub use sides::{answer_of_both_sides, on_both_sides};
 pub use stage::Stage;
 pub use wait::{LIMIT, until, until_within};

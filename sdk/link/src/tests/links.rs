@@ -1,7 +1,7 @@
 use super::cloud::{Cloud, soon};
 use super::refusals::line;
-use crate::{Error, Happening, Kind};
-use eyot_model::{Epoch, FragmentId, Millis, RunId};
+use crate::{Dialer, DialerOptions, Error, Happening, Kind};
+use eyot_model::{DiskState, Epoch, FragmentId, Load, Millis, RunId};
 use eyot_wire::{CloseCode, ToAgent, ToCloud};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,6 +151,29 @@ async fn a_silent_agent_becomes_suspect_and_is_restored() {
     })
     .await;
     assert_eq!(seen, ["suspect", "restored", "suspect", "restored"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_the_disk_runs_full_or_has_room_again_is_told_between_heartbeats() {
+    let cloud = Cloud::start();
+    let identity = cloud.identity(Millis::from_secs(3_600));
+    let (load, seen) = tokio::sync::watch::channel(Load::default());
+    let options = DialerOptions {
+        addresses: vec![cloud.addr().to_string()],
+        load: seen,
+        steady: cloud.time.clock(),
+        clock: cloud.time.clock(),
+    };
+    let mut dialer = Dialer::new(identity, options).unwrap();
+    let (agent, there) = tokio::join!(dialer.dial(), cloud.server.accept());
+    let (agent, mut there) = (agent.unwrap(), there.unwrap());
+    let seldom = std::time::Duration::from_secs(3_600);
+    there.link.shared.heartbeat_every.send_replace(seldom);
+    agent.link.shared.heartbeat_every.send_replace(seldom);
+    for disk in [DiskState::High, DiskState::Full, DiskState::Normal] {
+        load.send_modify(|load| load.disk = disk);
+        soon(async { while !matches!(there.events.next().await, Happening::Heartbeat(beat) if beat.load.disk == disk) {} }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

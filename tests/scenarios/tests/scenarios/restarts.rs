@@ -3,38 +3,12 @@
 use crate::{items, task};
 use anyhow::{Result, ensure};
 use eyot_model::api::{RunDetail, RunEvent};
-use eyot_model::{Inputs, RunId, State, Value};
-use eyot_scenarios::{Agent, Cloud, Stage};
+use eyot_model::{Inputs, RunId, State};
+use eyot_scenarios::{Agent, Cloud, Stage, answer_of_both_sides, on_both_sides};
 use std::collections::BTreeMap;
 
 /// Items on each of the two devices.
-const ITEMS: usize = 20;
-
-/// 40 items of 100 ms on two devices, two at a time on each; then a task that needs them all.
-const WORKFLOW: &str = r#"
-apiVersion: eyot.dev/v1
-kind: Workflow
-metadata: {name: long, version: "1"}
-spec:
-  outputs: {answer: "${{ tasks.join.outputs.echo }}"}
-  tasks:
-    left:
-      uses: scenarios/probe@1
-      forEach: {items: range(20), as: n, maxParallel: 2}
-      with: {work_ms: 100, echo: "${{ n }}"}
-      retry: {maxAttempts: 3, initialInterval: 100ms}
-      placement: {where: "agent.labels.name == 'left'"}
-    right:
-      uses: scenarios/probe@1
-      forEach: {items: range(20), as: n, maxParallel: 2}
-      with: {work_ms: 100, echo: "${{ n + 100 }}"}
-      retry: {maxAttempts: 3, initialInterval: 100ms}
-      placement: {where: "agent.labels.name == 'right'"}
-    join:
-      uses: scenarios/probe@1
-      with: {echo: "${{ tasks.left.outputs.map(o, o.echo) + tasks.right.outputs.map(o, o.echo) }}"}
-      placement: {where: "agent.labels.name == 'right'"}
-"#;
+const ITEMS: u32 = 20;
 
 struct Scene {
     stage: Stage,
@@ -51,10 +25,10 @@ async fn in_mid_run() -> Result<Scene> {
     let left = cloud.agent(&stage, "left").await?;
     let right = cloud.agent(&stage, "right").await?;
     cloud.push_probe().await?;
-    let run = cloud.submit(WORKFLOW, Inputs::new()).await?;
+    let run = cloud.submit(&on_both_sides(ITEMS), Inputs::new()).await?;
     let both = |detail: &RunDetail| ["left", "right"].iter().all(|side| done(detail, side) >= 3);
     let detail = cloud.run_until(run, "is in its middle", both).await?;
-    let left_over = 2 * ITEMS - done(&detail, "left") - done(&detail, "right");
+    let left_over = 2 * ITEMS as usize - done(&detail, "left") - done(&detail, "right");
     ensure!(left_over >= 4, "the run is almost over: {left_over} items are left");
     Ok(Scene {
         stage,
@@ -71,11 +45,12 @@ fn done(detail: &RunDetail, name: &str) -> usize {
 
 /// Every item succeeded, and every result is there once.
 fn complete(detail: &RunDetail, events: &[RunEvent]) -> Result<()> {
-    let expected = Value::List((0..20).chain(100..120).map(Value::Int).collect());
+    let expected = answer_of_both_sides(ITEMS);
     ensure!(detail.outputs.get("answer") == Some(&expected), "{:?}", detail.outputs);
+    let count = ITEMS as usize;
     for name in ["left", "right"] {
         ensure!(
-            done(detail, name) == ITEMS && items(detail, name).len() == ITEMS,
+            done(detail, name) == count && items(detail, name).len() == count,
             "{name}: {:?}",
             items(detail, name)
         );
@@ -91,7 +66,7 @@ fn complete(detail: &RunDetail, events: &[RunEvent]) -> Result<()> {
     let wrong: Vec<_> = commits.iter().filter(|(_, count)| **count != 1).collect();
     ensure!(wrong.is_empty(), "committed more than once: {wrong:?}");
     let committed = commits.keys().filter(|(_, item)| item.is_some()).count();
-    ensure!(committed == 2 * ITEMS, "{committed} items were committed");
+    ensure!(committed == 2 * count, "{committed} items were committed");
     let ends = events.iter().filter(|event| event.kind == "run-ended").count();
     ensure!(ends == 1, "the run ended {ends} times");
     Ok(())
