@@ -9,7 +9,7 @@ use crate::store::{Change, Error, Guard, Store};
 use eyot_coordinator::Readable;
 use eyot_model::{AgentId, Digest, FragmentId, Path, RunId, State, TaskIx, Workflow};
 use eyot_wire::ToAgent;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -104,6 +104,7 @@ impl Carrier {
                 changes.extend(step.changes);
                 effects.extend(step.effects);
             }
+            only_what_is_stored(&mut guards, &changes);
             without_repetitions(&mut guards);
             if changes.is_empty() {
                 self.carry_out(effects);
@@ -202,14 +203,113 @@ impl Carrier {
     }
 }
 
-/// All guards of a commit are checked before its changes, so of the places in a run's history only the first counts, and
-/// of the same epoch twice one.
-fn without_repetitions(guards: &mut Vec<Guard>) {
-    let mut runs = std::collections::HashSet::new();
-    let mut epochs = std::collections::HashSet::new();
+/// All guards of a commit are checked before its changes, so of the places in a run's history only the first counts, of
+/// the same epoch twice one, and none that the commit itself begins: an agent may speak under it before it is stored, if it
+/// guesses that it will be.
+fn only_what_is_stored(guards: &mut Vec<Guard>, changes: &[Change]) {
+    let mut runs = HashSet::new();
+    let begun = changes.iter().filter_map(|change| match change {
+        Change::PutFragment(row) => Some((row.run, row.fragment, row.epoch)),
+        _ => None,
+    });
+    let mut epochs: HashSet<_> = begun.collect();
     guards.retain(|guard| match guard {
         Guard::LastEntry { run, .. } => runs.insert(*run),
         Guard::EpochHolds { run, fragment, epoch } => epochs.insert((*run, *fragment, *epoch)),
         _ => true,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Entry, FragmentRow, NewRun, WorkflowRecord};
+    use eyot_model::{Epoch, Event, Timestamp, Workflow};
+
+    const RUN: RunId = RunId(1);
+    const FRAGMENT: FragmentId = FragmentId(0);
+
+    fn owned(epoch: u64) -> Change {
+        Change::PutFragment(Box::new(FragmentRow {
+            run: RUN,
+            fragment: FRAGMENT,
+            epoch: Epoch(epoch),
+            agent: Some(AgentId(9)),
+            record: vec![],
+        }))
+    }
+
+    /// Something that an agent says under `epoch`.
+    fn said(epoch: u64, seq: u64) -> Step {
+        let event = Event::CancelRequested {
+            by: "x".into(),
+            at: Timestamp(1),
+        };
+        Step {
+            guards: vec![Guard::EpochHolds {
+                run: RUN,
+                fragment: FRAGMENT,
+                epoch: Epoch(epoch),
+            }],
+            changes: vec![Change::AppendEntries {
+                run: RUN,
+                first: seq,
+                entries: vec![Entry::Event { event, agent: None }],
+            }],
+            ..Step::default()
+        }
+    }
+
+    /// Whether steps that are waiting together can be carried out, and how many entries are stored then.
+    async fn carried_out(waiting: Vec<Step>) -> (bool, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("eyot.db")).await.unwrap();
+        let workflow = Workflow::new("default", "w", "1", vec![]);
+        let text = WorkflowRecord {
+            workflow: Arc::new(workflow),
+            digest: Digest::of(b"w"),
+            text: String::new(),
+            stored_at: Timestamp(1),
+            direct: false,
+        };
+        let run = NewRun {
+            id: RUN,
+            namespace: "default".into(),
+            workflow: "w".into(),
+            version: "1".into(),
+            created_at: Timestamp(1),
+            inputs: Arc::default(),
+            coordinator: None,
+        };
+        let there = vec![Change::PutWorkflow(Box::new(text)), Change::NewRun(Box::new(run)), owned(1)];
+        store.commit(vec![], there).await.unwrap();
+        let (steps, queue) = mpsc::unbounded_channel();
+        for step in waiting {
+            steps.send(step).unwrap();
+        }
+        drop(steps);
+        let fatal = CancellationToken::new();
+        let carrier = Carrier {
+            store: store.clone(),
+            fleet: Fleet::default(),
+            board: Board::default(),
+            access: Access::default(),
+            healthy: Arc::new(AtomicBool::new(true)),
+            fatal: fatal.clone(),
+        };
+        carrier.run(queue).await;
+        let entries = store.entries(RUN, 0, 100).await.unwrap().len();
+        (!fatal.is_cancelled(), entries)
+    }
+
+    #[tokio::test]
+    async fn what_is_said_under_an_epoch_that_begins_in_the_same_commit_commits() {
+        let next = Step {
+            changes: vec![owned(2)],
+            ..Step::default()
+        };
+        assert_eq!(carried_out(vec![said(1, 1), next, said(2, 2)]).await, (true, 2));
+        // One that never began still stops everything: memory and store have parted.
+        assert_eq!(carried_out(vec![said(2, 1)]).await, (false, 0));
+    }
 }
