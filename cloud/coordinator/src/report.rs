@@ -2,10 +2,15 @@
 
 use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
+use crate::entry::Entry;
 use eyot_engine::Applied;
 use eyot_model::{AgentId, Event, FragmentId, Position, RunId, Timestamp};
 use eyot_wire::{Report, ReportItem, ToAgent};
 use std::collections::BTreeSet;
+
+/// By how much the number of an attempt may be above the last one that was heard of. An agent tells of every attempt, so it
+/// is one; where its disk lost records it may be some more.
+const MOST_UNTOLD: u32 = 65_536;
 
 impl Coordinator {
     /// Durable records of an agent's journal. Each result commits at most once, and only under the current epoch of its
@@ -55,9 +60,7 @@ impl Coordinator {
         let Some(owned) = entry.fragments.get(&item.fragment) else {
             return true;
         };
-        let names_own = item.event.task().is_none_or(|task| entry.owner.get(&task) == Some(&item.fragment));
-        let may_say = names_own && !matches!(item.event, Event::RunEnded { .. });
-        !(may_say && owned.is_held_by(agent, item.epoch))
+        !owned.is_held_by(agent, item.epoch)
     }
 
     /// Keeps a result that came too late, for people to see: only of a fragment that the agent did own under that epoch.
@@ -78,15 +81,19 @@ impl Coordinator {
     /// False if it contradicts what is committed.
     fn commit(&mut self, agent: AgentId, item: ReportItem, now: Timestamp) -> bool {
         let Some(entry) = self.runs.get_mut(&item.run) else { return true };
+        let forbidden = forbidden(entry, item.fragment, &item.event);
         if let Some(owned) = entry.fragments.get_mut(&item.fragment) {
             owned.accepted = true;
-            owned.progressed = true;
+            owned.progressed |= forbidden.is_none();
         }
         let task = item.event.task();
-        let message = match entry.run.handle_event(item.event, now) {
-            Ok(Applied::New | Applied::Known) => return true,
-            Ok(Applied::Late) => format!("a second, different end of {task:?} was reported; the first one stays"),
-            Err(rejected) => format!("an event was reported that cannot be: {rejected}"),
+        let message = match forbidden {
+            Some(why) => format!("an event was reported that no agent may report: {why}"),
+            None => match entry.run.handle_event(item.event, now) {
+                Ok(Applied::New | Applied::Known) => return true,
+                Ok(Applied::Late) => format!("a second, different end of {task:?} was reported; the first one stays"),
+                Err(rejected) => format!("an event was reported that cannot be: {rejected}"),
+            },
         };
         self.commands.push_back(Command::Alarm {
             agent,
@@ -102,5 +109,27 @@ impl Coordinator {
             *known = through;
             self.commands.push_back(Command::Commit(Change::Heard { agent, through }));
         }
+    }
+}
+
+/// Why the owner of a fragment may not say this of it, whatever the state of the run.
+fn forbidden(entry: &Entry, fragment: FragmentId, event: &Event) -> Option<String> {
+    if let Some(task) = event.task().filter(|task| entry.owner.get(task) != Some(&fragment)) {
+        return Some(format!("{task:?} is no task of the fragment"));
+    }
+    match event {
+        Event::RunEnded { .. } => Some("the end of a run is its coordinator's word".to_owned()),
+        // What was committed comes back from an owner that was told it with its assignment.
+        Event::Rewound { task, generation, .. } => {
+            let known = entry.run.tasks().get(task.index())?.generation;
+            (*generation > known).then(|| "only the coordinator takes a committed result back".to_owned())
+        }
+        Event::Started { path, attempt, .. } | Event::Ended { path, attempt, .. } | Event::Yielded { path, attempt, .. } => {
+            let task = entry.run.tasks().get(path.task.index())?;
+            let known = task.instance(path.item)?.attempts;
+            let leaps = attempt.saturating_sub(known) > MOST_UNTOLD;
+            leaps.then(|| format!("attempt {attempt} of {path:?} after attempt {known}"))
+        }
+        _ => None,
     }
 }

@@ -3,12 +3,13 @@
 use crate::{Change, Command, Coordinator, Nothing, Stored, StoredFragment, Submission, Which};
 use eyot_model::{
     AgentId, ComponentRef, Digest, Epoch, Event, Fragment, FragmentId, Inputs, LinkState, Millis, OnDisconnect, Outcome, Outputs, Path,
-    Plan, Position, RunId, RunState, State, Task, TaskIx, Timestamp, Usage, Value, Workflow,
+    Plan, Position, RunId, RunOutcome, RunState, State, Task, TaskIx, Timestamp, Usage, Value, Workflow,
 };
 use eyot_wire::{FragmentStanding, Held, Inventory, Refusal, Report, ReportItem, ToAgent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod forbidden;
 mod waits;
 
 const RUN: RunId = RunId(1);

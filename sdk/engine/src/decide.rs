@@ -93,7 +93,13 @@ impl Run {
         if instance.state != State::Queued || !instance.issued || entry.held || entry.stale {
             return None;
         }
-        let (attempt, queued_at) = (instance.attempts + 1, instance.queued_at);
+        let queued_at = instance.queued_at;
+        let Some(attempt) = instance.attempts.checked_add(1) else {
+            let failure = Failure::new(FailureKind::Agent, "the number of its last attempt is the largest that there is");
+            self.decided(Event::Failed { path, failure, at: now });
+            self.decide_all(now);
+            return None;
+        };
         match self.render_inputs(path) {
             Ok(inputs) => {
                 if let Some(limit) = self.graph.workflow.task(path.task).queue_timeout {

@@ -18,7 +18,12 @@ impl Run {
     /// # Errors
     /// When the task did not succeed.
     pub fn rewind(&mut self, task: TaskIx, now: Timestamp) -> Result<Applied, Rejected> {
-        let generation = self.path(task).generation + 1;
+        let entry = self.tasks.get(task.index()).ok_or(Rejected::UnknownTask(task))?;
+        let generation = entry.generation.checked_add(1).ok_or_else(|| Rejected::Illegal {
+            path: self.path(task),
+            from: entry.own.state,
+            to: State::Pending,
+        })?;
         self.handle_event(Event::Rewound { task, generation, at: now }, now)
     }
 

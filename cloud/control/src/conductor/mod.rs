@@ -263,8 +263,11 @@ impl Conductor {
         };
         conductor.restore().await?;
         conductor.hand_on(Step::default());
+        // A loop that ends otherwise than by its own decision leaves nothing that could go on.
+        let fatal = conductor.options.fatal.clone().drop_guard();
         let task = tokio::spawn(async move {
             conductor.run().await;
+            drop(fatal.disarm());
             if let Err(error) = carrier.await {
                 tracing::error!(%error, "the committing task failed");
             }

@@ -109,7 +109,7 @@ impl Planning {
                     agent,
                     speed: self.speeds.read().get(&agent).copied().unwrap_or(1.0),
                     wall_micros: usage.wall_micros,
-                    output_bytes: outputs.values().map(bytes).sum(),
+                    output_bytes: outputs.values().map(bytes).fold(0, u64::saturating_add),
                 };
                 self.change(|history| history.record(&observation));
             }
