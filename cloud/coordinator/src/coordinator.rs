@@ -119,7 +119,8 @@ impl Coordinator {
             entry.owner.extend(stored.tasks.iter().map(|task| (*task, stored.fragment)));
             leased.extend(stored.agent.map(|agent| (stored.fragment, agent)));
             let owned = FragmentEntry {
-                accepted: true,
+                // Its inventory says whether the agent has it. Until then it may still refuse it.
+                accepted: false,
                 // Events of the whole history are not told apart by epoch here, so it is not given back to a late agent.
                 progressed: true,
                 former: stored.former,

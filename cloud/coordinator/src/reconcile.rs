@@ -47,8 +47,18 @@ impl Coordinator {
                 message: Box::new(ToAgent::Committed { through: *known }),
             });
         }
+        self.note_accepted(agent, &held);
         self.tell_again(agent, &held);
         self.moves_begin_anew(agent);
+    }
+
+    /// What it holds it has accepted, and what it does not hold any more it may refuse when it is told again.
+    fn note_accepted(&mut self, agent: AgentId, held: &BTreeSet<(RunId, FragmentId)>) {
+        for (run, entry) in &mut self.runs {
+            for (fragment, owned) in entry.fragments.iter_mut().filter(|(_, f)| f.agent == Some(agent)) {
+                owned.accepted = held.contains(&(*run, *fragment));
+            }
+        }
     }
 
     /// Something was heard of another generation of its journal: numbers of the two must never be taken for each other.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod forbidden;
+mod restart;
 mod waits;
 
 const RUN: RunId = RunId(1);

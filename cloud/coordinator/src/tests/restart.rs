@@ -1,0 +1,59 @@
+//! The control plane was restarted: what it knows then, and what an agent that comes back may still say.
+
+use super::*;
+
+/// The run anew, as the store has it: its one fragment is A's under epoch 4.
+fn restarted() -> Cloud {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    cloud.coordinator = Coordinator::new();
+    cloud.sent.clear();
+    let stored = Stored {
+        submission: submission(OnDisconnect::default()),
+        plan: Some(Plan::default()),
+        fragments: vec![StoredFragment {
+            fragment: FIRST,
+            agent: Some(A),
+            epoch: Epoch(4),
+            tasks: vec![TaskIx(0), TaskIx(1)],
+            former: BTreeMap::new(),
+        }],
+        events: Vec::new(),
+        saved: Vec::new(),
+    };
+    cloud.coordinator.restore(stored, at(1_000)).unwrap();
+    cloud.drain();
+    cloud
+}
+
+/// A comes back and holds nothing.
+fn returns_empty(cloud: &mut Cloud) {
+    cloud.coordinator.link_changed(A, LinkState::Connected, at(1_001));
+    cloud.coordinator.inventory(A, &Inventory::default(), at(1_001));
+    cloud.drain();
+}
+
+#[test]
+fn what_never_arrived_is_told_again_and_may_be_refused() {
+    let mut cloud = restarted();
+    returns_empty(&mut cloud);
+    assert!(cloud.was_sent(A, assigned(4)));
+    cloud.coordinator.refused(A, RUN, FIRST, Epoch(4), &Refusal::Draining, at(1_002));
+    cloud.drain();
+    assert_eq!(cloud.owner(), Some((None, 5)));
+    assert_eq!(cloud.replans, [(FIRST, [A].into())]);
+}
+
+#[test]
+fn what_it_holds_it_has_accepted_until_it_comes_back_without_it() {
+    let mut cloud = restarted();
+    assert!(matches!(cloud.returns(A, 4, 5), FragmentStanding::Keep { .. }));
+    let refused = |cloud: &mut Cloud| {
+        cloud.coordinator.refused(A, RUN, FIRST, Epoch(4), &Refusal::DiskFull, at(1_002));
+        cloud.drain();
+    };
+    refused(&mut cloud);
+    assert_eq!(cloud.owner(), Some((Some(A), 4)));
+    returns_empty(&mut cloud);
+    refused(&mut cloud);
+    assert_eq!(cloud.owner(), Some((None, 5)));
+}
