@@ -289,6 +289,7 @@ impl Links {
                     Err(NotGiven::Store) => Err("the store cannot be read: it is to tell it again"),
                 };
             }
+            ToCloud::OwnRunGone { run } => Input::OwnRunGone { agent, run },
             ToCloud::Deployed(deployed) => {
                 self.deployed(agent, deployed).await;
                 return Ok(Ok(()));

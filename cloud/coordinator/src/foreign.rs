@@ -194,12 +194,25 @@ impl Coordinator {
         self.foreign.open.get(&run).map(|foreign| foreign.agent)
     }
 
-    /// An agent is back: what was asked of its own runs meanwhile.
+    /// An agent is back: how far its unfinished runs are known here, which is less than it was told where this store is an
+    /// older one; and what was asked of them meanwhile.
     pub(crate) fn foreign_link_up(&mut self, agent: AgentId) {
-        let open = self.foreign.open.iter();
-        let asked: Vec<RunId> = open.filter(|(_, f)| f.agent == agent && f.cancel).map(|(run, _)| *run).collect();
-        for run in asked {
-            self.send_own(agent, ToAgent::Cancel { run });
+        let open = self.foreign.open.iter().filter(|(_, foreign)| foreign.agent == agent);
+        let open: Vec<(RunId, u64, bool)> = open.map(|(run, foreign)| (*run, foreign.count, foreign.cancel)).collect();
+        for (run, count, cancel) in open {
+            self.stored_own(agent, run, count);
+            if cancel {
+                self.send_own(agent, ToAgent::Cancel { run });
+            }
+        }
+    }
+
+    /// An agent does not have a run of its own any more: its disk lost it. Nobody else can tell how it went on, so it ends.
+    pub fn own_run_gone(&mut self, agent: AgentId, run: RunId, now: Timestamp) {
+        if self.foreign_agent(run) == Some(agent) {
+            let message = "it does not have this run of its own any more; the run is cancelled".to_owned();
+            self.commands.push_back(Command::Alarm { agent, run, message });
+            self.cancel_foreign(run, "the loss of its agent's records", true, now);
         }
     }
 
@@ -353,7 +366,8 @@ mod tests {
         assert!(coordinator.cancel_foreign(RUN, "x", false, NOW));
         assert_eq!(drain(&mut coordinator), (vec!["cancelling"], vec![ToAgent::Cancel { run: RUN }]));
         coordinator.foreign_link_up(AGENT);
-        assert_eq!(drain(&mut coordinator), (vec![], vec![ToAgent::Cancel { run: RUN }]));
+        let known = ToAgent::OwnRunStored { run: RUN, through: 0 };
+        assert_eq!(drain(&mut coordinator), (vec![], vec![known, ToAgent::Cancel { run: RUN }]));
         assert!(coordinator.cancel_foreign(RUN, "x", true, NOW));
         assert_eq!(drain(&mut coordinator).0, ["event", "event", "end"]);
         assert!(!coordinator.cancel_foreign(RUN, "x", true, NOW));
@@ -410,5 +424,18 @@ mod tests {
             by: "somebody".into(),
         };
         assert_eq!(drain(&mut coordinator).1, [word]);
+    }
+
+    #[test]
+    fn a_run_that_its_agent_does_not_have_any_more_ends() {
+        let mut coordinator = Coordinator::new();
+        coordinator.own_run(AGENT, told(1, vec![asked()], true), true, None, NOW);
+        drain(&mut coordinator);
+        coordinator.own_run_gone(AgentId(8), RUN, NOW);
+        assert_eq!(drain(&mut coordinator), (vec![], vec![]), "another agent has no say in it");
+        coordinator.own_run_gone(AGENT, RUN, NOW);
+        assert_eq!(drain(&mut coordinator).0, ["event", "event", "end"]);
+        coordinator.own_run_gone(AGENT, RUN, NOW);
+        assert_eq!(drain(&mut coordinator), (vec![], vec![]), "it has ended");
     }
 }

@@ -98,9 +98,15 @@ impl Node {
 
     /// The cloud has a run of this agent's own up to an event.
     pub(crate) fn own_stored(&mut self, run: RunId, through: u64, now: Timestamp) {
-        let Some(own) = self.own.all.get_mut(&run) else { return };
+        let Some(own) = self.own.all.get_mut(&run) else {
+            return self.commands.push_back(Command::Send(ToCloud::OwnRunGone { run }));
+        };
         let through = through.min(own.events.len() as u64);
-        if own.told.is_none_or(|told| told < through) {
+        if own.told.is_some_and(|told| told > through) {
+            // It had acknowledged more: its store is an older one.
+            (own.told, own.sent) = (Some(through), Some(through));
+            self.own.unsent.insert(run);
+        } else if own.told.is_none_or(|told| told < through) {
             own.told = Some(through);
             own.sent = own.sent.max(Some(through));
             // While it goes on, everything of it is needed here.
@@ -130,11 +136,12 @@ impl Node {
 
     /// The cloud does not have what it had acknowledged: its store is an older one. All of it is told again.
     pub(crate) fn own_missing(&mut self, run: RunId) {
-        if let Some(own) = self.own.all.get_mut(&run) {
-            (own.told, own.sent) = (None, None);
-            self.own.unsent.insert(run);
-            self.tell_own();
-        }
+        let Some(own) = self.own.all.get_mut(&run) else {
+            return self.commands.push_back(Command::Send(ToCloud::OwnRunGone { run }));
+        };
+        (own.told, own.sent) = (None, None);
+        self.own.unsent.insert(run);
+        self.tell_own();
     }
 
     pub(crate) fn own_uploaded(&mut self, digest: Digest) {
@@ -401,5 +408,38 @@ mod tests {
                 .iter()
                 .any(|(_, record)| matches!(record, Record::Forgotten { run } if *run == RUN))
         );
+    }
+
+    #[test]
+    fn a_cloud_that_has_less_than_it_had_acknowledged_is_told_the_rest() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.submit(submission(), NOW).unwrap();
+        node.journal_synced(node.position());
+        link_up(&mut node);
+        assert_eq!(drain(&mut node, &mut written).len(), 1);
+        let stored = |through| ToAgent::OwnRunStored { run: RUN, through };
+        node.handle_message(stored(1), NOW);
+        assert!(drain(&mut node, &mut written).is_empty());
+        node.link_down(NOW);
+        link_up(&mut node);
+        node.handle_message(stored(0), NOW);
+        let told = drain(&mut node, &mut written);
+        assert_eq!((told.len(), told[0].first, told[0].events.len()), (1, 1, 1));
+        node.handle_message(stored(1), NOW);
+        assert!(node.own_run(RUN).unwrap().is_told());
+    }
+
+    #[test]
+    fn a_run_that_is_not_here_is_said_to_be_gone() {
+        let mut node = Node::new(config(), 1);
+        link_up(&mut node);
+        let run = RunId(9);
+        for message in [ToAgent::OwnRunStored { run, through: 3 }, ToAgent::OwnRunMissing { run }] {
+            while node.poll_command().is_some() {}
+            node.handle_message(message, NOW);
+            let said = std::iter::from_fn(|| node.poll_command());
+            let gone = |command: &Command| matches!(command, Command::Send(ToCloud::OwnRunGone { run: RunId(9) }));
+            assert_eq!(said.filter(gone).count(), 1);
+        }
     }
 }

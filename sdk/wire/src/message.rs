@@ -53,6 +53,10 @@ pub enum ToCloud {
     OwnRun(Box<OwnRun>),
     /// A deployment, or the end of one, is durable here; or refused.
     Deployed(Deployed),
+    /// The control plane named a run of this agent's own that this agent does not have: nothing more comes of it.
+    OwnRunGone {
+        run: RunId,
+    },
 }
 
 /// From the control plane to an agent.

@@ -166,6 +166,7 @@ impl Cloud {
                 let ended = ended.map(|foreign| foreign.events.len() as u64);
                 self.coordinator.own_run(agent, *told, true, ended, now);
             }
+            ToCloud::OwnRunGone { run } => self.coordinator.own_run_gone(agent, run, now),
             ToCloud::Deployed(_) | ToCloud::Hello(_) | ToCloud::Heartbeat(_) | ToCloud::Logs(_) | ToCloud::Profile(_) => {}
         }
     }

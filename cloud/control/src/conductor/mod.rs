@@ -113,6 +113,11 @@ pub(crate) enum Input {
         granted: bool,
         ended: Option<u64>,
     },
+    /// An agent does not have a run of its own any more.
+    OwnRunGone {
+        agent: AgentId,
+        run: RunId,
+    },
     /// A plan that was made beside the loop.
     Planned {
         run: RunId,
@@ -146,6 +151,7 @@ impl Input {
     fn said_by(&self) -> Option<AgentId> {
         match self {
             Self::OwnRun { agent, .. }
+            | Self::OwnRunGone { agent, .. }
             | Self::Inventory { agent, .. }
             | Self::Accepted { agent, .. }
             | Self::Refused { agent, .. }
@@ -397,6 +403,7 @@ impl Conductor {
                 granted,
                 ended,
             } => self.coordinator.own_run(agent, *told, granted, ended, now),
+            Input::OwnRunGone { agent, run } => self.coordinator.own_run_gone(agent, run, now),
             Input::Planned { run, outcome } => {
                 self.planning.remove(&run);
                 self.planned(run, outcome, step);
