@@ -97,11 +97,14 @@ pub(super) struct Cordon {
     responses((status = 204), (status = 404, body = Problem)))]
 pub(super) async fn cordon(State(app): State<App>, Path(agent): Path<String>, Params(cordon): Params<Cordon>) -> Result<StatusCode, Error> {
     let (id, on) = (find(&app, &agent)?, cordon.on.unwrap_or(true));
-    set_cordon(&app, id, on).await?;
-    if !on {
-        app.conductor.ask(|answer| Input::Move { agent: id, on, answer }).await?;
-    }
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        set_cordon(&app, id, on).await?;
+        if !on {
+            app.conductor.ask(|answer| Input::Move { agent: id, on, answer }).await?;
+        }
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// Cordons an agent and moves everything that it has elsewhere. To be asked again, as often as one wants to know how far that
@@ -147,18 +150,21 @@ async fn set_cordon(app: &App, id: AgentId, on: bool) -> Result<(), Error> {
     responses((status = 204), (status = 404, body = Problem)))]
 pub(super) async fn revoke(State(app): State<App>, Path(agent): Path<String>) -> Result<StatusCode, Error> {
     let id = find(&app, &agent)?;
-    app.store.commit(vec![], vec![Change::Revoke(id)]).await?;
-    app.fleet.revoke(id);
-    app.conductor
-        .give(Input::Link {
-            agent: id,
-            state: LinkState::Disconnected,
-        })
-        .await?;
-    let why = "its certificate was revoked";
-    app.conductor.give(Input::Expel { agent: id, why }).await?;
-    tracing::warn!(agent = %id, "revoked");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        app.store.commit(vec![], vec![Change::Revoke(id)]).await?;
+        app.fleet.revoke(id);
+        app.conductor
+            .give(Input::Link {
+                agent: id,
+                state: LinkState::Disconnected,
+            })
+            .await?;
+        let why = "its certificate was revoked";
+        app.conductor.give(Input::Expel { agent: id, why }).await?;
+        tracing::warn!(agent = %id, "revoked");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// Lets an agent begin anew whose disk was taken for a copy of another device's. What it holds of unfinished runs counts for
@@ -173,16 +179,19 @@ pub(super) async fn readmit(State(app): State<App>, Path(agent): Path<String>) -
             format!("agent `{agent}` is at work; if that is the copy, stop it first"),
         ));
     }
-    // First what it holds counts for nothing, then it may come.
-    app.conductor.ask(|answer| Input::StartOver { agent: id, answer }).await?;
-    let change = Change::SetIncarnation {
-        agent: id,
-        incarnation: None,
-    };
-    app.store.commit(vec![], vec![change]).await?;
-    app.fleet.readmit(id);
-    tracing::warn!(agent = %id, "readmitted");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        // First what it holds counts for nothing, then it may come.
+        app.conductor.ask(|answer| Input::StartOver { agent: id, answer }).await?;
+        let change = Change::SetIncarnation {
+            agent: id,
+            incarnation: None,
+        };
+        app.store.commit(vec![], vec![change]).await?;
+        app.fleet.readmit(id);
+        tracing::warn!(agent = %id, "readmitted");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// Forgets an agent that is gone: it is disconnected. Its certificate is worth nothing from then on, and what it owned of
@@ -200,11 +209,19 @@ pub(super) async fn remove(State(app): State<App>, Path(agent): Path<String>) ->
             format!("agent `{agent}` is {}; stop or revoke it first", link.as_str()),
         ));
     }
-    app.store.commit(vec![], vec![Change::DeleteAgent(id)]).await?;
-    app.fleet.remove(id);
-    app.conductor.give(Input::Forget(id)).await?;
-    tracing::info!(agent = %id, "removed");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        app.store.commit(vec![], vec![Change::DeleteAgent(id)]).await?;
+        app.fleet.remove(id);
+        app.conductor.give(Input::Forget(id)).await?;
+        tracing::info!(agent = %id, "removed");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Does all of it although whoever asked may hang up in the middle: what is stored and what is known here stay the same.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+    tokio::spawn(work).await.map_err(|error| Error::internal(&error))?
 }
 
 pub(super) fn find(app: &App, id_or_name: &str) -> Result<AgentId, Error> {
