@@ -2,16 +2,17 @@
 
 use crate::access::{Access, named_blobs};
 use crate::fleet::Fleet;
-use crate::store::{DeploymentRow, Error, Store};
+use crate::store::{DeploymentRow, Store};
 use eyot_model::{AgentId, RunId, Timestamp};
 use eyot_wire::ToAgent;
 
-/// Sends what an agent has not confirmed. Until it has, it may read the components.
-pub(crate) async fn resend(store: &Store, fleet: &Fleet, access: &Access, agent: AgentId) -> Result<(), Error> {
-    for row in store.deployments(Some(agent)).await?.into_iter().filter(|row| !row.confirmed) {
-        send(fleet, access, row);
+/// Sends what an agent has not confirmed. Until it has, it may read the components. What is not sent for a failing store is
+/// sent over the next link.
+pub(crate) async fn redeploy(store: &Store, fleet: &Fleet, access: &Access, agent: AgentId) {
+    match store.deployments(Some(agent)).await {
+        Ok(rows) => rows.into_iter().filter(|row| !row.confirmed).for_each(|row| send(fleet, access, row)),
+        Err(error) => tracing::warn!(error = %crate::chain(&error), "deployments were not looked up"),
     }
-    Ok(())
 }
 
 pub(crate) fn send(fleet: &Fleet, access: &Access, row: DeploymentRow) {

@@ -60,8 +60,6 @@ impl Links {
 
     /// An agent is back: what it has not confirmed.
     pub(crate) async fn redeploy(&self, agent: AgentId) {
-        if let Err(error) = deploying::resend(&self.store, &self.fleet, &self.access, agent).await {
-            tracing::warn!(error = %crate::chain(&error), "deployments were not looked up");
-        }
+        deploying::redeploy(&self.store, &self.fleet, &self.access, agent).await;
     }
 }

@@ -75,4 +75,6 @@ pub enum Change {
     Foreign { agent: AgentId, submission: Submission },
     /// Its coordinator was asked to stop it.
     Cancelling { run: RunId },
+    /// The agent lost records, or begins anew: what it had confirmed to have it may not have any more.
+    RecordsLost { agent: AgentId },
 }

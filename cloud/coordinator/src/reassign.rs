@@ -146,6 +146,7 @@ impl Coordinator {
     /// nothing from now on.
     pub fn start_over(&mut self, agent: AgentId, why: &str, now: Timestamp) {
         self.expel(agent, why, now);
+        self.commands.push_back(Command::Commit(Change::RecordsLost { agent }));
         if self.heard.remove(&agent).is_some() {
             let through = eyot_model::Position::default();
             self.commands.push_back(Command::Commit(Change::Heard { agent, through }));

@@ -1,6 +1,6 @@
 //! An agent is back: what it holds against what the cloud knows.
 
-use crate::command::Command;
+use crate::command::{Change, Command};
 use crate::coordinator::Coordinator;
 use eyot_model::{AgentId, Epoch, FragmentId, Position, RunId, Timestamp};
 use eyot_wire::{FragmentStanding, Held, Inventory, ToAgent};
@@ -17,7 +17,11 @@ impl Coordinator {
                 let why = format!("the journal of agent {agent} began a new generation");
                 self.assign_quietly(run, fragment, agent, why, now);
             }
-            let generation = inventory.last.generation;
+            self.commands.push_back(Command::Commit(Change::RecordsLost { agent }));
+        }
+        // Known from its first inventory on, so that a loss is seen although it has reported nothing.
+        let generation = inventory.last.generation;
+        if self.generation_of(agent) != generation {
             self.heard(agent, Position { generation, n: 0 });
         }
         let mut held: BTreeSet<(RunId, FragmentId)> = BTreeSet::new();
@@ -63,8 +67,12 @@ impl Coordinator {
 
     /// Something was heard of another generation of its journal: numbers of the two must never be taken for each other.
     fn has_lost_records(&self, agent: AgentId, inventory: &Inventory) -> bool {
-        let known = self.heard.get(&agent).map_or(0, |position| position.generation);
+        let known = self.generation_of(agent);
         known != 0 && known != inventory.last.generation
+    }
+
+    fn generation_of(&self, agent: AgentId) -> u64 {
+        self.heard.get(&agent).map_or(0, |position| position.generation)
     }
 
     fn standing(&mut self, agent: AgentId, h: &Held, now: Timestamp) -> FragmentStanding {

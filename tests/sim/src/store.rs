@@ -162,7 +162,7 @@ impl Store {
                     return Err(format!("an agent's own run {run} is stored a second time"));
                 }
             }
-            Change::Late { .. } | Change::Waiting { .. } | Change::Cancelling { .. } => {}
+            Change::Late { .. } | Change::Waiting { .. } | Change::Cancelling { .. } | Change::RecordsLost { .. } => {}
             Change::Saved { run, state } => drop(self.row(run)?.saved.insert(state.path, *state)),
             Change::Unsaved { run, path } => drop(self.row(run)?.saved.remove(&path)),
             Change::Heard { agent, through } => drop(self.heard.insert(agent, through)),

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::board::Board;
+use crate::deploying;
 use crate::disk::{Disk, State as DiskState};
 use crate::feed::Numbered;
 use crate::fleet::Fleet;
@@ -63,6 +64,8 @@ pub(super) enum Effect {
         blobs: Vec<Digest>,
         from: Option<AgentId>,
     },
+    /// The agent is to be told what it has not confirmed.
+    Redeploy(AgentId),
     /// How many unfinished fragments each agent owns.
     Owned(HashMap<AgentId, u32>),
 }
@@ -105,7 +108,6 @@ impl Carrier {
                 effects.extend(step.effects);
             }
             only_what_is_stored(&mut guards, &changes);
-            without_repetitions(&mut guards);
             if changes.is_empty() {
                 self.carry_out(effects);
             } else if !self.commit(guards, changes, effects).await {
@@ -198,6 +200,10 @@ impl Carrier {
             Effect::Assign { run, fragment, owner } => self.access.assign(run, fragment, owner),
             Effect::Saved { run, path, state } => self.access.saved(run, path, state),
             Effect::Result { run, task, blobs, from } => self.access.result(run, task, blobs, from),
+            Effect::Redeploy(agent) => {
+                let (store, fleet, access) = (self.store.clone(), self.fleet.clone(), self.access.clone());
+                tokio::spawn(async move { deploying::redeploy(&store, &fleet, &access, agent).await });
+            }
             Effect::Owned(owned) => self.board.set_owned(owned),
         }
     }

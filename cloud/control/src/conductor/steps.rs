@@ -79,6 +79,10 @@ impl Conductor {
             Wanted::Heard { agent, through } => step.changes.push(Change::SetCommitted { agent, through }),
             Wanted::Ended { run, outcome } => self.ended(run, outcome, step),
             Wanted::Foreign { agent, submission } => self.foreign(agent, submission, step),
+            Wanted::RecordsLost { agent } => {
+                step.changes.push(Change::DeploymentsUnconfirmed(agent));
+                step.effects.push(Effect::Redeploy(agent));
+            }
             Wanted::Cancelling { run } => self.set_state(run, RunState::Cancelling, None, step),
         }
     }

@@ -160,6 +160,8 @@ pub enum Change {
         agent: AgentId,
         deployed: Deployed,
     },
+    /// The agent may not have any more what it had confirmed.
+    DeploymentsUnconfirmed(AgentId),
     SetGrant {
         agent: AgentId,
         namespace: String,
@@ -239,6 +241,7 @@ impl Change {
             Self::SetDraining { agent, on } => out.push(agents::set_draining(*agent, *on)),
             Self::PutDeployment(row) => out.push(deployments::put(row)?),
             Self::DeploymentAnswered { agent, deployed } => deployments::answered(out, *agent, deployed),
+            Self::DeploymentsUnconfirmed(agent) => out.push(deployments::unconfirmed(*agent)),
             Self::SetGrant { agent, namespace, on } => out.push(grants::set(*agent, namespace, *on)),
             Self::Revoke(agent) => out.push(agents::revoke(*agent)),
             Self::DeleteAgent(agent) => out.push(agents::delete(*agent)),

@@ -89,3 +89,8 @@ pub(super) fn answered(out: &mut Vec<Statement>, agent: AgentId, deployed: &Depl
         out.push(at(Statement::new(drop)));
     }
 }
+
+/// What the agent took is to be confirmed once more; what it refused stays refused.
+pub(super) fn unconfirmed(agent: AgentId) -> Statement {
+    Statement::new("UPDATE deployments SET confirmed = 0 WHERE agent = ? AND refused IS NULL").bind(key(agent.0))
+}

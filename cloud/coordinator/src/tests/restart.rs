@@ -57,3 +57,31 @@ fn what_it_holds_it_has_accepted_until_it_comes_back_without_it() {
     refused(&mut cloud);
     assert_eq!(cloud.owner(), Some((None, 5)));
 }
+
+#[test]
+fn records_that_an_agent_lost_are_noticed_although_it_has_reported_nothing() {
+    let mut cloud = restarted();
+    let lost = |cloud: &Cloud| cloud.stored.contains(&Change::RecordsLost { agent: A });
+    let comes = |cloud: &mut Cloud, generation| {
+        cloud.stored.clear();
+        let inventory = Inventory {
+            last: Position { generation, n: 3 },
+            ..Inventory::default()
+        };
+        cloud.coordinator.inventory(A, &inventory, at(1_001));
+        cloud.drain();
+    };
+    comes(&mut cloud, 5);
+    assert!(!lost(&cloud), "it is the first time");
+    comes(&mut cloud, 5);
+    assert!(!lost(&cloud) && cloud.owner() == Some((Some(A), 4)));
+    comes(&mut cloud, 6);
+    assert!(lost(&cloud) && cloud.owner() == Some((Some(A), 5)));
+    comes(&mut cloud, 6);
+    assert!(!lost(&cloud));
+    cloud.coordinator.start_over(A, "an operator let it begin anew", at(1_002));
+    cloud.drain();
+    assert!(lost(&cloud));
+    comes(&mut cloud, 7);
+    assert!(!lost(&cloud), "it has begun anew");
+}
