@@ -121,6 +121,12 @@ impl Access {
         }
     }
 
+    /// Blobs that agents brought for results which are not committed yet, however long they wait for what comes before them.
+    pub(crate) fn brought(&self) -> BTreeSet<Digest> {
+        let inner = self.inner.read();
+        inner.unnamed.values().flat_map(|unnamed| unnamed.keys().copied()).collect()
+    }
+
     fn may_read(&self, agent: AgentId, digest: &Digest) -> bool {
         let inner = self.inner.read();
         let mut runs = inner.works_on.get(&agent).into_iter().flatten();
@@ -287,7 +293,9 @@ mod tests {
         }
         write(ONE, 0, 10, NOW).expect("the same one again, after a cut");
         assert!(write(ONE, 4, 1, NOW).is_err(), "more than four of the largest");
+        assert_eq!(access.brought().len(), 4);
         access.result(RUN, TaskIx(0), vec![digest(1)], Some(ONE));
+        assert!(!access.brought().contains(&digest(1)), "it has a name now");
         write(ONE, 4, 10, NOW).expect("a result named one of them");
         assert!(write(ONE, 5, 1, NOW).is_err());
         write(ONE, 5, 1, NOW.after(UNNAMED_LIFE)).expect("what no result named by now was of none");

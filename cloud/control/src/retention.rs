@@ -1,5 +1,6 @@
 //! From time to time: runs whose time is over go, and then what nothing names any more.
 
+use crate::access::Access;
 use crate::clock;
 use crate::store::{Change, Error, Store};
 use eyot_model::{Millis, Timestamp};
@@ -12,6 +13,7 @@ const AT_ONCE: u32 = 100;
 pub(crate) struct Retention {
     pub(crate) store: Store,
     pub(crate) blobs: eyot_blob::Store,
+    pub(crate) access: Access,
     pub(crate) keep_uploads: Millis,
     pub(crate) every: Millis,
     /// No sweep during a back-up.
@@ -68,7 +70,10 @@ impl Retention {
         let since = Timestamp(now.0.saturating_sub(self.keep_uploads.0.saturating_mul(1_000)));
         self.unless_full(vec![Change::DropUnusedTexts, Change::Forget { before: since, now }])
             .await?;
-        let named = self.store.named_blobs(since).await?;
+        // First, because a result that commits meanwhile moves them from here to there.
+        let brought = self.access.brought();
+        let mut named = self.store.named_blobs(since).await?;
+        named.extend(brought);
         let (blobs, young) = (self.blobs.clone(), self.keep_uploads.as_duration());
         match tokio::task::spawn_blocking(move || blobs.sweep(&named, young)).await {
             Ok(Ok(swept)) => {

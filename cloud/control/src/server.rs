@@ -164,6 +164,7 @@ impl Server {
         let retention = Retention {
             store: store.clone(),
             blobs: blobs.clone(),
+            access: access.clone(),
             keep_uploads: args.retention.keep_uploads,
             every: args.retention.sweep_every,
             backup: Arc::clone(&backup),

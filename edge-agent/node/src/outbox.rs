@@ -17,7 +17,7 @@ pub(crate) struct Outbox {
     wanted: Vec<BlobRef>,
     /// Blobs that are on their way to the cloud.
     uploading: BTreeSet<Digest>,
-    /// Blobs that are known to be there.
+    /// Blobs that are known to be there: brought, or found there, over the present link.
     uploaded: BTreeSet<Digest>,
 }
 
@@ -172,10 +172,13 @@ impl Outbox {
         self.sent = sent;
     }
 
-    /// The link is new: nothing was sent over it, and uploads have to be looked at again.
+    /// The link is new: nothing was sent over it, and uploads have to be looked at again. What was brought over an earlier one
+    /// may be gone meanwhile: the cloud keeps for a while only what no committed result names, and its store may be an older
+    /// one. To offer what is there costs no more than the question.
     pub(crate) fn restart(&mut self) {
         self.sent = 0;
         self.uploading.clear();
+        self.uploaded.clear();
         self.wanted = self.items.iter().flat_map(|w| w.blobs.iter().copied()).collect();
     }
 }
@@ -297,5 +300,26 @@ mod tests {
         outbox.drop_where(|i| i.position.n == 2);
         outbox.committed(at(3));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_blob_that_was_brought_over_an_earlier_link_is_offered_again_before_its_result_is_told() {
+        let mut outbox = Outbox::default();
+        let blob = |bytes: &[u8]| BlobRef {
+            digest: Digest::of(bytes),
+            size: 1,
+            form: BlobForm::Raw,
+        };
+        let (slow, quick) = (blob(b"slow"), blob(b"quick"));
+        outbox.push(item(1), 1, vec![slow]);
+        outbox.push(item(2), 1, vec![quick]);
+        assert_eq!(outbox.uploads(), [slow, quick]);
+        outbox.uploaded(quick.digest);
+        outbox.restart();
+        assert_eq!(outbox.uploads(), [slow, quick]);
+        outbox.uploaded(slow.digest);
+        assert_eq!(sent(outbox.next_report(at(2))), [1], "the cloud may have lost the other one");
+        outbox.uploaded(quick.digest);
+        assert_eq!(sent(outbox.next_report(at(2))), [2]);
     }
 }

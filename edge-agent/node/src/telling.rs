@@ -31,6 +31,8 @@ impl Node {
     /// The link is new: what was sent over the old one and not acknowledged is sent again.
     pub(crate) fn own_link_up(&mut self) {
         self.own.uploading.clear();
+        // As for results: what no committed event names may be gone there.
+        self.own.uploaded.clear();
         for own in self.own.all.values_mut() {
             own.sent = own.told;
             // It may have been granted meanwhile.
