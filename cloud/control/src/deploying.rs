@@ -18,7 +18,6 @@ pub(crate) async fn redeploy(store: &Store, fleet: &Fleet, access: &Access, agen
 pub(crate) fn send(fleet: &Fleet, access: &Access, row: DeploymentRow) {
     let agent = row.agent;
     if row.ending {
-        access.end(reading(&row));
         return fleet.send(
             agent,
             ToAgent::Undeploy {
@@ -28,27 +27,78 @@ pub(crate) fn send(fleet: &Fleet, access: &Access, row: DeploymentRow) {
             },
         );
     }
-    access.deploy(reading(&row), agent, named_blobs(&row.deployment.workflow));
+    let reading = reading(agent, &row.namespace, &row.name, row.revision);
+    access.deploy(reading, agent, named_blobs(&row.deployment.workflow));
     fleet.send(agent, ToAgent::Deploy(Box::new(row.deployment)));
 }
 
-/// A deployment reads blobs as a run would, under an id that is no run's.
-fn reading(row: &DeploymentRow) -> RunId {
+/// The agent has this revision: its components are there.
+pub(crate) fn confirmed(access: &Access, agent: AgentId, namespace: &str, name: &str, revision: u64) {
+    access.end(reading(agent, namespace, name, revision));
+}
+
+/// A deployment reads blobs as a run would, under an id that is no run's. Each revision does by itself: the answer to an
+/// older one, which comes late, says nothing of the newer.
+fn reading(agent: AgentId, namespace: &str, name: &str, revision: u64) -> RunId {
+    let (agent, revision) = (agent.0.to_be_bytes(), revision.to_be_bytes());
     RunId::of_firing(
         Timestamp::default(),
-        &[
-            b"deployment",
-            &row.agent.0.to_be_bytes(),
-            row.namespace.as_bytes(),
-            row.name.as_bytes(),
-        ],
+        &[b"deployment", &agent, namespace.as_bytes(), name.as_bytes(), &revision],
     )
 }
 
-/// The agent has it: its components are there.
-pub(crate) fn confirmed(access: &Access, agent: AgentId, namespace: &str, name: &str) {
-    access.end(RunId::of_firing(
-        Timestamp::default(),
-        &[b"deployment", &agent.0.to_be_bytes(), namespace.as_bytes(), name.as_bytes()],
-    ));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eyot_link::{BlobPolicy, Peer};
+    use eyot_model::{ComponentRef, Digest, Task, Workflow};
+    use eyot_wire::Deployment;
+    use std::sync::Arc;
+
+    const AGENT: AgentId = AgentId(7);
+
+    /// A revision of a workflow, whose only component is named after it.
+    fn revision(n: u64) -> (DeploymentRow, Digest) {
+        let digest = Digest::of(&n.to_be_bytes());
+        let uses = ComponentRef {
+            name: "x".into(),
+            digest: Some(digest),
+            size: 1,
+        };
+        let row = DeploymentRow {
+            agent: AGENT,
+            namespace: "n".into(),
+            name: "w".into(),
+            version: n.to_string(),
+            revision: n,
+            ending: false,
+            confirmed: false,
+            refused: None,
+            deployment: Deployment {
+                revision: n,
+                workflow: Arc::new(Workflow::new("n", "w", n.to_string(), vec![Task::new("t", uses)])),
+                text: String::new(),
+            },
+        };
+        (row, digest)
+    }
+
+    #[test]
+    fn a_late_answer_to_an_older_revision_leaves_the_newer_one_to_be_read() {
+        let (fleet, access) = (Fleet::default(), Access::default());
+        let policy = crate::access::Policy {
+            access: access.clone(),
+            max_upload: 1,
+        };
+        let (old, of_old) = revision(1);
+        let (new, of_new) = revision(2);
+        send(&fleet, &access, old);
+        send(&fleet, &access, new);
+        let reads = |digest| policy.may_read(Peer::Agent(AGENT), &digest);
+        assert!(reads(of_old) && reads(of_new));
+        confirmed(&access, AGENT, "n", "w", 1);
+        assert_eq!((reads(of_old), reads(of_new)), (false, true));
+        confirmed(&access, AGENT, "n", "w", 2);
+        assert!(!reads(of_new));
+    }
 }

@@ -49,7 +49,7 @@ impl Links {
     pub(crate) async fn deployed(&self, agent: AgentId, deployed: Deployed) {
         match &deployed.refused {
             Some(why) => tracing::error!(%agent, workflow = deployed.name, why, "an agent does not take a workflow"),
-            None => deploying::confirmed(&self.access, agent, &deployed.namespace, &deployed.name),
+            None => deploying::confirmed(&self.access, agent, &deployed.namespace, &deployed.name, deployed.revision),
         }
         // Not stored, it is sent again over the next link, and answered again.
         let answered = Change::DeploymentAnswered { agent, deployed };

@@ -9,7 +9,7 @@ use crate::store::{Change, DeploymentRow};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use eyot_model::AgentId;
+use eyot_model::{AgentId, LinkState};
 use eyot_model::api::{DeployRequest, DeploymentView, Page, Problem};
 use eyot_wire::Deployment;
 
@@ -53,8 +53,15 @@ pub(super) async fn deploy(
     let agent = super::agents::find(&app, &agent)?;
     let record = registry::stored(&app.store, &request.workflow).await?;
     let workflow = record.workflow;
+    let known = known(&app, agent, &workflow.namespace, &workflow.name).await?;
+    if let Some(known) = &known
+        && app.fleet.link(agent) == LinkState::Disconnected
+    {
+        // It cannot have heard of that one if it has not confirmed it, and will hear of this one instead.
+        deploying::confirmed(&app.access, agent, &known.namespace, &known.name, known.revision);
+    }
     let deployment = Deployment {
-        revision: clock::now().0,
+        revision: after(known.as_ref()),
         workflow: std::sync::Arc::clone(&workflow),
         text: record.text,
     };
@@ -92,15 +99,25 @@ pub(super) async fn undeploy(
     Path((agent, namespace, name)): Path<(String, String, String)>,
 ) -> Result<StatusCode, Error> {
     let agent: AgentId = super::agents::find(&app, &agent)?;
-    let rows = app.store.deployments(Some(agent)).await?;
-    let found = rows.into_iter().find(|row| row.namespace == namespace && row.name == name);
-    let mut row = found.ok_or_else(|| {
+    let mut row = known(&app, agent, &namespace, &name).await?.ok_or_else(|| {
         let shown: String = format!("{namespace}/{name}").chars().take(120).collect();
         Error::not_found("workflow.not-deployed", format!("`{shown}` is not deployed to this agent"))
     })?;
-    row.revision = clock::now().0.max(row.revision + 1);
+    // What the agent may still be fetching it need not have any more.
+    deploying::confirmed(&app.access, agent, &namespace, &name, row.revision);
+    row.revision = after(Some(&row));
     (row.ending, row.confirmed, row.refused) = (true, false, None);
     app.store.commit(vec![], vec![Change::PutDeployment(Box::new(row.clone()))]).await?;
     deploying::send(&app.fleet, &app.access, row);
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn known(app: &App, agent: AgentId, namespace: &str, name: &str) -> Result<Option<DeploymentRow>, Error> {
+    let rows = app.store.deployments(Some(agent)).await?;
+    Ok(rows.into_iter().find(|row| row.namespace == namespace && row.name == name))
+}
+
+/// A revision above the last one, whatever the clock says: an agent takes no other.
+fn after(known: Option<&DeploymentRow>) -> u64 {
+    clock::now().0.max(known.map_or(0, |row| row.revision + 1))
 }
