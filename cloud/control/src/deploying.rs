@@ -10,7 +10,10 @@ use eyot_wire::ToAgent;
 /// sent over the next link.
 pub(crate) async fn redeploy(store: &Store, fleet: &Fleet, access: &Access, agent: AgentId) {
     match store.deployments(Some(agent)).await {
-        Ok(rows) => rows.into_iter().filter(|row| !row.confirmed).for_each(|row| send(fleet, access, row)),
+        Ok(rows) => rows
+            .into_iter()
+            .filter(|row| !row.confirmed)
+            .for_each(|row| send(fleet, access, row)),
         Err(error) => tracing::warn!(error = %crate::chain(&error), "deployments were not looked up"),
     }
 }

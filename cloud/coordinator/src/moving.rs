@@ -126,7 +126,14 @@ impl Coordinator {
     }
 
     /// The answer to the question for another agent. False if the fragment is not to move.
-    pub(crate) fn move_found(&mut self, run: RunId, fragment: FragmentId, found: &Result<AgentId, String>, now: Timestamp) -> bool {
+    pub(crate) fn move_found(
+        &mut self,
+        run: RunId,
+        fragment: FragmentId,
+        found: &Result<AgentId, String>,
+        missing: &BTreeSet<Digest>,
+        now: Timestamp,
+    ) -> bool {
         let Some(owner) = self.owner_of(run, fragment) else { return false };
         let connected = self.link(owner) == LinkState::Connected;
         let Some(known) = self.moves.0.get_mut(&(run, fragment)) else {
@@ -134,10 +141,7 @@ impl Coordinator {
         };
         match found {
             Ok(to) if *to == owner => {}
-            Ok(to) if known.rested => {
-                let missing = BTreeSet::new();
-                self.hand_over(run, fragment, *to, &missing, now);
-            }
+            Ok(to) if known.rested => self.hand_over(run, fragment, *to, missing, now),
             Ok(_) if !connected => {
                 known.stays = Some("its agent is out of contact; `eyot runs reassign` takes it away all the same".to_owned());
             }

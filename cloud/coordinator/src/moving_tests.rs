@@ -10,6 +10,8 @@ use eyot_wire::{Report, ReportItem, SavedBody, SavedState, ToAgent};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+mod lost;
+
 const RUN: RunId = RunId(1);
 const A: AgentId = AgentId(10);
 const B: AgentId = AgentId(11);

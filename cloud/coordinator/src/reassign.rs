@@ -57,8 +57,10 @@ pub enum Nothing {
 impl Coordinator {
     /// The shell's answer to [`Command::Replan`]: the agent that takes the fragment, or why none does.
     pub fn replanned(&mut self, run: RunId, fragment: FragmentId, found: Result<AgentId, String>, now: Timestamp) {
+        // It was noted for this answer, and is worth nothing later.
+        let missing = self.missing.remove(&(run, fragment)).unwrap_or_default();
         let searches = self.fragment_mut(run, fragment).is_some_and(|owned| owned.search.is_some());
-        if !searches && self.move_found(run, fragment, &found, now) {
+        if !searches && self.move_found(run, fragment, &found, &missing, now) {
             return;
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
@@ -71,7 +73,7 @@ impl Coordinator {
                 let (owner, epoch) = (owned.agent, owned.epoch);
                 let alone = |former: &AgentId| !self.has_siblings(run, fragment, *former);
                 let taken_from = owner.filter(|_| late).filter(alone).map(|former| (former, epoch));
-                self.rewind_noted(run, fragment, now);
+                self.rewind_lost(run, fragment, &missing, now);
                 // What had to be made again, or failed, is committed: it is not the same fragment any more.
                 let untouched = !self.is_touched(run, fragment, committed);
                 self.assign(run, fragment, agent, Some(why), now);
@@ -242,7 +244,7 @@ impl Coordinator {
     }
 
     /// The fragment is to be taken from `agent` whatever comes: fenced now, and given to another as soon as there is one.
-    fn take_away(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, why: String, now: Timestamp) {
+    pub(crate) fn take_away(&mut self, run: RunId, fragment: FragmentId, agent: AgentId, why: String, now: Timestamp) {
         if self.is_stopping(run) {
             return self.fence_and_end(run, fragment, why, now);
         }

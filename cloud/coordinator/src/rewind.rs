@@ -8,7 +8,7 @@
 use crate::coordinator::Coordinator;
 use crate::entry::Entry;
 use eyot_engine::TaskEntry;
-use eyot_model::{Digest, FragmentId, RunId, State, TaskIx, Timestamp, Value};
+use eyot_model::{Digest, FragmentId, LinkState, RunId, State, TaskIx, Timestamp, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Coordinator {
@@ -29,16 +29,10 @@ impl Coordinator {
         needed
     }
 
-    /// The cloud does not have these of [`Coordinator::blobs_needed`], and whoever had the fragment so far is lost: it is
-    /// about to be given to another agent.
+    /// The cloud does not have these of [`Coordinator::blobs_needed`], and whoever had the fragment so far cannot give them any
+    /// more: it is about to be given to another agent. Said before each [`Coordinator::replanned`] that names one.
     pub fn note_missing(&mut self, run: RunId, fragment: FragmentId, missing: BTreeSet<Digest>) {
         self.missing.insert((run, fragment), missing);
-    }
-
-    pub(crate) fn rewind_noted(&mut self, run: RunId, fragment: FragmentId, now: Timestamp) {
-        if let Some(missing) = self.missing.remove(&(run, fragment)) {
-            self.rewind_lost(run, fragment, &missing, now);
-        }
     }
 
     /// Rewinds what has to be made again for the fragment, and fails what cannot be had. Call it before the fragment is
@@ -82,10 +76,16 @@ impl Coordinator {
         }
     }
 
-    /// A fragment of which a task runs again although it is not the one that changes hands.
+    /// A fragment of which a task runs again although it is not the one that changes hands. Its owner begins anew, unless that
+    /// is out of contact or to lose it anyway: it would not hear of it, and whoever needs what is lost would wait for it.
     fn begin_again(&mut self, run: RunId, fragment: FragmentId, now: Timestamp) {
+        let why = "what it had made was lost".to_owned();
+        let unwanted = self.fragment_mut(run, fragment).is_some_and(|owned| owned.search.is_some());
         match self.owner_of(run, fragment) {
-            Some(agent) => self.assign(run, fragment, agent, Some("what it had made was lost".to_owned()), now),
+            Some(agent) if unwanted || self.link(agent) == LinkState::Disconnected => {
+                self.take_away(run, fragment, agent, why, now);
+            }
+            Some(agent) => self.assign(run, fragment, agent, Some(why), now),
             None => self.search_for_fenced(run),
         }
     }

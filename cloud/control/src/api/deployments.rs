@@ -9,8 +9,8 @@ use crate::store::{Change, DeploymentRow};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use eyot_model::{AgentId, LinkState};
 use eyot_model::api::{DeployRequest, DeploymentView, Page, Problem};
+use eyot_model::{AgentId, LinkState};
 use eyot_wire::Deployment;
 
 fn view(row: &DeploymentRow) -> DeploymentView {

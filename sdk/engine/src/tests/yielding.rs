@@ -128,8 +128,14 @@ fn a_task_whose_attempts_cannot_be_numbered_any_more_fails_by_name() {
     let mut house = House::new(vec![task("a", &[])]);
     let (path, epoch, at) = (house.run.path(eyot_model::TaskIx(0)), eyot_model::Epoch(1), house.now);
     let attempt = u32::MAX;
-    house.run.handle_event(Event::Started { path, attempt, epoch, at }, at).expect("it is legal");
-    house.run.handle_event(Event::Yielded { path, attempt, epoch, at }, at).expect("it is legal");
+    house
+        .run
+        .handle_event(Event::Started { path, attempt, epoch, at }, at)
+        .expect("it is legal");
+    house
+        .run
+        .handle_event(Event::Yielded { path, attempt, epoch, at }, at)
+        .expect("it is legal");
     house.drain();
     assert_eq!(house.begin(), None);
     assert_eq!((house.state(0), house.ended()), (State::Failed, Some(RunState::Failed)));
