@@ -302,7 +302,8 @@ async fn settle(folder: &Path) -> Result<(), Error> {
         if found != "ok" {
             return Err(Error::Integrity(found));
         }
-        let change = store::Change::LeapEpochs { by: EPOCH_LEAP };
+        let before = store.epochs_before().await?;
+        let change = store::Change::LeapEpochs { by: EPOCH_LEAP, before };
         store
             .commit(
                 vec![],

@@ -30,7 +30,7 @@ impl Coordinator {
         }
         let mut fragments = Vec::new();
         for fragment in plan.fragments {
-            let epoch = Epoch(entry.fragments.get(&fragment.id).map_or(1, |f| f.epoch.0 + 1));
+            let epoch = Epoch(entry.fragments.get(&fragment.id).map_or(self.epochs_before.0, |f| f.epoch.0) + 1);
             entry.owner.extend(fragment.tasks.iter().map(|task| (*task, fragment.id)));
             self.commands.push_back(Command::Commit(Change::Assigned {
                 run,

@@ -53,6 +53,8 @@ pub struct Coordinator {
     pub(crate) moves: Moves,
     /// Blobs that the cloud does not have, of fragments that are about to be given to others.
     pub(crate) missing: BTreeMap<(RunId, FragmentId), BTreeSet<Digest>>,
+    /// The first assignment of a fragment is above it.
+    pub(crate) epochs_before: Epoch,
     timers: BTreeMap<RunId, Timestamp>,
     pub(crate) foreign: ForeignRuns,
 }
@@ -149,6 +151,12 @@ impl Coordinator {
             self.search_for_fenced(run);
         }
         Ok(())
+    }
+
+    /// Epochs up to this one may have been given out by a control plane whose later store is lost: this one is put back from
+    /// a back-up.
+    pub fn begin_above(&mut self, before: Epoch) {
+        self.epochs_before = before;
     }
 
     /// What the store knows of an agent's journal, at start.

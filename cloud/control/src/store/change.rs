@@ -201,6 +201,8 @@ pub enum Change {
     /// start an agent presents next is taken, because it has gone on since.
     LeapEpochs {
         by: i64,
+        /// By how much they leapt in earlier restores ([`super::Store::epochs_before`]).
+        before: Epoch,
     },
     /// Workflow texts that came with runs of which none is left.
     DropUnusedTexts,
@@ -253,7 +255,7 @@ impl Change {
             Self::AddLogs { run, lines } => logs::add(out, *run, lines),
             Self::NoteUpload { digest, at } => out.push(retention::note_upload(digest, *at)),
             Self::Forget { before, now } => retention::forget(out, *before, *now),
-            Self::LeapEpochs { by } => runs::leap_epochs(out, *by),
+            Self::LeapEpochs { by, before } => runs::leap_epochs(out, *by, *before)?,
             Self::DropUnusedTexts => out.push(retention::drop_unused_texts()),
             Self::Close => {}
         }

@@ -427,7 +427,25 @@ pub(super) fn remember_key(hash: &[u8; 32], run: RunId, request: &Digest, at: Ti
         .bind(micros(at))
 }
 
-pub(super) fn leap_epochs(out: &mut Vec<Statement>, by: i64) {
+/// Name of the document that says by how much epochs leapt in all restores.
+const LEAPT: &str = "epochs";
+
+impl Store {
+    /// The epoch above which fragments begin that were never assigned by this store: before it was put back from a back-up
+    /// they may have been.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn epochs_before(&self) -> Result<Epoch, Error> {
+        let leapt = self.document(LEAPT).await?;
+        leapt.map_or(Ok(Epoch(0)), |bytes| codec::decode(&bytes, "the leap of the epochs").map(Epoch))
+    }
+}
+
+pub(super) fn leap_epochs(out: &mut Vec<Statement>, by: i64, before: Epoch) -> Result<(), Error> {
+    let leapt = codec::encode(&before.0.saturating_add(uncount(by)), "the leap of the epochs")?;
+    out.push(super::documents::put(LEAPT, &leapt));
     out.push(Statement::new("UPDATE fragments SET epoch = epoch + ? WHERE run IN (SELECT id FROM runs WHERE ended_at IS NULL)").bind(by));
     out.push(Statement::new("UPDATE agents SET incarnation = NULL"));
+    Ok(())
 }

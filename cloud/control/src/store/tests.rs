@@ -349,3 +349,17 @@ async fn a_document_is_replaced_and_a_copy_is_whole() {
     let copy = Store::open(&copy).await.unwrap();
     assert!(copy.run(RunId(1)).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn each_restore_lets_epochs_leap_those_that_were_never_given_out_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_run(&dir).await;
+    store.commit(vec![], vec![fragment(2)]).await.unwrap();
+    assert_eq!(store.epochs_before().await.unwrap(), Epoch(0));
+    for restored in 1..=2 {
+        let before = store.epochs_before().await.unwrap();
+        store.commit(vec![], vec![Change::LeapEpochs { by: 10, before }]).await.unwrap();
+        assert_eq!(store.epochs_before().await.unwrap(), Epoch(10 * restored));
+        assert_eq!(store.fragments(RunId(1)).await.unwrap()[0].epoch, Epoch(2 + 10 * restored));
+    }
+}

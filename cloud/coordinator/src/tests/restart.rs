@@ -28,7 +28,14 @@ fn restarted() -> Cloud {
 /// A comes back and holds nothing.
 fn returns_empty(cloud: &mut Cloud) {
     cloud.coordinator.link_changed(A, LinkState::Connected, at(1_001));
-    cloud.coordinator.inventory(A, &Inventory::default(), at(1_001));
+    let inventory = Inventory {
+        last: Position {
+            generation: cloud.generation,
+            n: 9,
+        },
+        ..Inventory::default()
+    };
+    cloud.coordinator.inventory(A, &inventory, at(1_001));
     cloud.drain();
 }
 
@@ -84,4 +91,35 @@ fn records_that_an_agent_lost_are_noticed_although_it_has_reported_nothing() {
     assert!(lost(&cloud));
     comes(&mut cloud, 7);
     assert!(!lost(&cloud), "it has begun anew");
+}
+
+#[test]
+fn a_run_that_a_back_up_knows_without_a_plan_begins_above_what_may_have_been_given_out_since() {
+    let mut cloud = Cloud::new(OnDisconnect::default());
+    cloud.coordinator = Coordinator::new();
+    cloud.coordinator.begin_above(Epoch(1_000));
+    let stored = Stored {
+        submission: submission(OnDisconnect::default()),
+        plan: None,
+        fragments: Vec::new(),
+        events: Vec::new(),
+        saved: Vec::new(),
+    };
+    cloud.coordinator.restore(stored, at(1_000)).unwrap();
+    let fragment = Fragment {
+        id: FIRST,
+        agent: A,
+        tasks: vec![TaskIx(0), TaskIx(1)],
+        start: Millis(0),
+        finish: Millis(0),
+        transfers: Vec::new(),
+    };
+    let plan = Plan {
+        fragments: vec![fragment],
+        ..Plan::default()
+    };
+    cloud.coordinator.planned(RUN, plan, at(1_000));
+    cloud.drain();
+    assert_eq!(cloud.owner(), Some((Some(A), 1_001)));
+    assert!(matches!(cloud.returns(A, 1, 5), FragmentStanding::Superseded { .. }));
 }
