@@ -95,6 +95,7 @@ CREATE TABLE agents (
     certificate_expires  INTEGER NOT NULL,
     revoked              INTEGER NOT NULL DEFAULT 0,
     draining             INTEGER NOT NULL DEFAULT 0,
+    moving               INTEGER NOT NULL DEFAULT 0, -- 1: what it has is to go on elsewhere
     last_seen            INTEGER,
     profile              BLOB,            -- AgentProfile, once it has said hello
     committed_generation BLOB NOT NULL DEFAULT x'0000000000000000',

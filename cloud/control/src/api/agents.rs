@@ -113,27 +113,30 @@ pub(super) async fn cordon(State(app): State<App>, Path(agent): Path<String>, Pa
     responses((status = 200, body = DrainView), (status = 404, body = Problem)))]
 pub(super) async fn drain(State(app): State<App>, Path(agent): Path<String>) -> Result<Json<DrainView>, Error> {
     let id = find(&app, &agent)?;
-    if !app.fleet.get(id).is_some_and(|(record, _)| record.draining) {
-        set_cordon(&app, id, true).await?;
-    }
-    let moves = app
-        .conductor
-        .ask(|answer| Input::Move {
-            agent: id,
-            on: true,
-            answer,
-        })
-        .await?;
-    let view = |moving: eyot_coordinator::Moving| MovingView {
-        run: moving.run,
-        fragment: moving.fragment,
-        to: moving.to.map(|agent| app.fleet.name(agent)),
-        stays: moving.stays,
-    };
-    Ok(Json(DrainView {
-        agent: app.fleet.name(id),
-        fragments: moves.into_iter().map(view).collect(),
-    }))
+    to_its_end(async move {
+        if !app.fleet.get(id).is_some_and(|(record, _)| record.draining) {
+            set_cordon(&app, id, true).await?;
+        }
+        let moves = app
+            .conductor
+            .ask(|answer| Input::Move {
+                agent: id,
+                on: true,
+                answer,
+            })
+            .await?;
+        let view = |moving: eyot_coordinator::Moving| MovingView {
+            run: moving.run,
+            fragment: moving.fragment,
+            to: moving.to.map(|agent| app.fleet.name(agent)),
+            stays: moving.stays,
+        };
+        Ok(Json(DrainView {
+            agent: app.fleet.name(id),
+            fragments: moves.into_iter().map(view).collect(),
+        }))
+    })
+    .await
 }
 
 async fn set_cordon(app: &App, id: AgentId, on: bool) -> Result<(), Error> {

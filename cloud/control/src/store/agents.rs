@@ -71,6 +71,17 @@ impl Store {
         .await?;
         rows.iter().map(record).collect()
     }
+
+    /// Agents whose work is to go on elsewhere.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn moving_agents(&self) -> Result<Vec<AgentId>, Error> {
+        let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM agents WHERE moving = 1")
+            .fetch_all(self.readers())
+            .await?;
+        ids.iter().map(|id| id128(id, "the id of an agent").map(AgentId)).collect()
+    }
 }
 
 pub(super) fn name_free(name: &str, agent: AgentId) -> Statement {
@@ -129,6 +140,12 @@ pub(super) fn set_incarnation(agent: AgentId, incarnation: Option<u64>) -> State
 
 pub(super) fn set_draining(agent: AgentId, on: bool) -> Statement {
     Statement::new("UPDATE agents SET draining = ? WHERE id = ?")
+        .bind(i64::from(on))
+        .bind(key(agent.0))
+}
+
+pub(super) fn set_moving(agent: AgentId, on: bool) -> Statement {
+    Statement::new("UPDATE agents SET moving = ? WHERE id = ?")
         .bind(i64::from(on))
         .bind(key(agent.0))
 }

@@ -149,6 +149,11 @@ pub enum Change {
         agent: AgentId,
         on: bool,
     },
+    /// What the agent has is to go on elsewhere, or not any more.
+    SetMoving {
+        agent: AgentId,
+        on: bool,
+    },
     /// None: the next one that it presents is taken, whatever it is.
     SetIncarnation {
         agent: AgentId,
@@ -241,6 +246,7 @@ impl Change {
             Self::SetCommitted { agent, through } => out.push(agents::set_committed(*agent, *through)),
             Self::SetIncarnation { agent, incarnation } => out.push(agents::set_incarnation(*agent, *incarnation)),
             Self::SetDraining { agent, on } => out.push(agents::set_draining(*agent, *on)),
+            Self::SetMoving { agent, on } => out.push(agents::set_moving(*agent, *on)),
             Self::PutDeployment(row) => out.push(deployments::put(row)?),
             Self::DeploymentAnswered { agent, deployed } => deployments::answered(out, *agent, deployed),
             Self::DeploymentsUnconfirmed(agent) => out.push(deployments::unconfirmed(*agent)),
