@@ -94,3 +94,77 @@ pub(super) fn answered(out: &mut Vec<Statement>, agent: AgentId, deployed: &Depl
 pub(super) fn unconfirmed(agent: AgentId) -> Statement {
     Statement::new("UPDATE deployments SET confirmed = 0 WHERE agent = ? AND refused IS NULL").bind(key(agent.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{AgentRecord, Change};
+    use eyot_model::{Position, Timestamp, Workflow};
+    use eyot_wire::Deployed;
+    use std::sync::Arc;
+
+    const AGENT: AgentId = AgentId(7);
+
+    fn wanted(name: &str) -> Change {
+        Change::PutDeployment(Box::new(DeploymentRow {
+            agent: AGENT,
+            namespace: "n".into(),
+            name: name.into(),
+            version: "1".into(),
+            revision: 1,
+            ending: false,
+            confirmed: false,
+            refused: None,
+            deployment: Deployment {
+                revision: 1,
+                workflow: Arc::new(Workflow::new("n", name, "1", Vec::new())),
+                text: String::new(),
+            },
+        }))
+    }
+
+    fn answered(name: &str, refused: Option<&str>) -> Change {
+        Change::DeploymentAnswered {
+            agent: AGENT,
+            deployed: Deployed {
+                namespace: "n".into(),
+                name: name.into(),
+                revision: 1,
+                refused: refused.map(str::to_owned),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_agent_took_is_asked_again_once_it_lost_records_and_what_it_refused_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("eyot.db")).await.unwrap();
+        let agent = AgentRecord {
+            id: AGENT,
+            name: "cam".into(),
+            joined_at: Timestamp(1),
+            certificate_expires_at: Timestamp(1),
+            revoked: false,
+            draining: false,
+            last_seen: None,
+            profile: None,
+            committed: Position::default(),
+            incarnation: None,
+        };
+        let told = vec![
+            Change::PutAgent(Box::new(agent)),
+            wanted("taken"),
+            wanted("refused"),
+            answered("taken", None),
+            answered("refused", Some("no GPU")),
+        ];
+        store.commit(vec![], told).await.unwrap();
+        let confirmed = async || -> Vec<(String, bool)> {
+            let rows = store.deployments(Some(AGENT)).await.unwrap();
+            rows.into_iter().map(|row| (row.name, row.confirmed)).collect()
+        };
+        assert!(confirmed().await.iter().all(|(_, confirmed)| *confirmed));
+        store.commit(vec![], vec![Change::DeploymentsUnconfirmed(AGENT)]).await.unwrap();
+        assert_eq!(confirmed().await, [("refused".to_owned(), true), ("taken".to_owned(), false)]);
+    }
+}
