@@ -5,14 +5,24 @@ use crate::clock;
 use eyot_coordinator::{Readable, literals};
 use eyot_link::{BlobPolicy, Peer};
 use eyot_model::{AgentId, BlobRef, Digest, Event, FragmentId, Millis, Outcome, Path, RunId, TaskIx, Timestamp, Value, Workflow};
+use eyot_wire::UploadLimits;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Blobs that an agent may have brought which no committed result names yet.
-const MOST_UNNAMED: usize = 4_096;
+const MOST_UNNAMED: u32 = 4_096;
 /// A result follows its blobs sooner than this. Later they are of a result that was superseded.
 const UNNAMED_LIFE: Millis = Millis(3_600_000);
+
+/// How much an agent may have brought before results name it, where one blob has at most `max_upload` bytes.
+pub(crate) fn upload_limits(max_upload: u64) -> UploadLimits {
+    UploadLimits {
+        blob: max_upload,
+        together: max_upload.saturating_mul(4),
+        count: MOST_UNNAMED,
+    }
+}
 
 /// Cheap to clone; clones share it.
 #[derive(Clone, Default)]
@@ -134,9 +144,9 @@ impl Access {
     }
 
     /// Writes are bounded: by one blob's size, and by how much an agent brings before its results name it.
-    fn may_write(&self, agent: AgentId, digest: &Digest, size: u64, max_upload: u64, now: Timestamp) -> Result<(), String> {
-        if size > max_upload {
-            return Err(format!("{size} bytes are over the limit of {max_upload} bytes"));
+    fn may_write(&self, agent: AgentId, digest: &Digest, size: u64, limits: &UploadLimits, now: Timestamp) -> Result<(), String> {
+        if size > limits.blob {
+            return Err(format!("{size} bytes are over the limit of {} bytes", limits.blob));
         }
         let mut inner = self.inner.write();
         if !inner.works_on.contains_key(&agent) {
@@ -145,7 +155,7 @@ impl Access {
         let unnamed = inner.unnamed.entry(agent).or_default();
         let full = |unnamed: &HashMap<Digest, (u64, Timestamp)>| {
             let bytes: u64 = unnamed.values().map(|(size, _)| size).sum();
-            unnamed.len() >= MOST_UNNAMED || bytes.saturating_add(size) > max_upload.saturating_mul(4)
+            unnamed.len() >= limits.count as usize || bytes.saturating_add(size) > limits.together
         };
         if !unnamed.contains_key(digest) && full(unnamed) {
             unnamed.retain(|_, (_, since)| now.since(*since) < UNNAMED_LIFE);
@@ -213,8 +223,7 @@ pub(crate) fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
 /// The policy of the agents' blob streams.
 pub(crate) struct Policy {
     pub(crate) access: Access,
-    /// Bytes of one blob.
-    pub(crate) max_upload: u64,
+    pub(crate) limits: UploadLimits,
 }
 
 impl BlobPolicy for Policy {
@@ -224,7 +233,7 @@ impl BlobPolicy for Policy {
 
     fn may_write(&self, peer: Peer, digest: &Digest, size: u64) -> Result<(), String> {
         match peer {
-            Peer::Agent(agent) => self.access.may_write(agent, digest, size, self.max_upload, clock::now()),
+            Peer::Agent(agent) => self.access.may_write(agent, digest, size, &self.limits, clock::now()),
             Peer::Cloud => Err("only agents bring blobs here".to_owned()),
         }
     }
@@ -284,7 +293,7 @@ mod tests {
     #[test]
     fn writes_are_for_those_who_work_and_bounded_until_results_name_them() {
         let access = Access::default();
-        let write = |agent, n: usize, size, now| access.may_write(agent, &digest(n), size, 10, now);
+        let write = |agent, n: usize, size, now| access.may_write(agent, &digest(n), size, &upload_limits(10), now);
         assert!(write(ONE, 0, 1, NOW).is_err(), "it has no work");
         access.assign(RUN, FragmentId(0), Some((ONE, readable(0, &[0]))));
         assert!(write(ONE, 0, 11, NOW).is_err(), "too large");
@@ -299,7 +308,7 @@ mod tests {
         write(ONE, 4, 10, NOW).expect("a result named one of them");
         assert!(write(ONE, 5, 1, NOW).is_err());
         write(ONE, 5, 1, NOW.after(UNNAMED_LIFE)).expect("what no result named by now was of none");
-        for n in 100..100 + MOST_UNNAMED - 1 {
+        for n in 100..100 + MOST_UNNAMED as usize - 1 {
             write(ONE, n, 0, NOW.after(UNNAMED_LIFE)).unwrap();
         }
         assert!(write(ONE, 9_999, 0, NOW.after(UNNAMED_LIFE)).is_err(), "too many");

@@ -91,7 +91,7 @@ mod tests {
         let (fleet, access) = (Fleet::default(), Access::default());
         let policy = crate::access::Policy {
             access: access.clone(),
-            max_upload: 1,
+            limits: crate::access::upload_limits(1),
         };
         let (old, of_old) = revision(1);
         let (new, of_new) = revision(2);

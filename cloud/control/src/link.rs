@@ -10,7 +10,7 @@ use crate::store::{Change, LogRow, Store};
 use eyot_coordinator::Claim;
 use eyot_link::{CloudLink, Events, Happening, Live, Peer, Server};
 use eyot_model::{AgentId, AgentProfile, DiskState, LinkState, Millis, RunId};
-use eyot_wire::{CloseCode, Hello, LogRecord, Refusal, ToAgent, ToCloud, Welcome};
+use eyot_wire::{CloseCode, Hello, LogRecord, Refusal, ToAgent, ToCloud, UploadLimits, Welcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +43,7 @@ pub(crate) struct Links {
     pub(crate) planning: Arc<Planning>,
     pub(crate) blobs: eyot_link::BlobService,
     pub(crate) heartbeat: Millis,
+    pub(crate) uploads: UploadLimits,
 }
 
 /// Accepts links until `stop`; comes back when the last one has ended.
@@ -112,6 +113,7 @@ impl Links {
             agent,
             heartbeat_every: self.heartbeat,
             clock: clock::wall(),
+            uploads: self.uploads,
         });
         if link.send(&welcome).await.is_err() {
             return Ok(());

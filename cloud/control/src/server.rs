@@ -1,6 +1,6 @@
 //! The control plane as a whole: from a data folder to listening, and back.
 
-use crate::access::{Access, Policy};
+use crate::access::{self, Access, Policy};
 use crate::api::{self, App, Flood, Parts, Settings};
 use crate::authority::Authority;
 use crate::board::Board;
@@ -146,7 +146,7 @@ impl Server {
         let quic = links.local_addr()?;
         let policy = Policy {
             access: access.clone(),
-            max_upload: args.limits.max_upload,
+            limits: access::upload_limits(args.limits.max_upload),
         };
         let agents = link::Links {
             store: store.clone(),
@@ -157,6 +157,7 @@ impl Server {
             planning: Arc::clone(&planning),
             blobs: eyot_link::BlobService::new(blobs.clone(), Arc::new(policy), TRANSFERS),
             heartbeat: args.heartbeat,
+            uploads: access::upload_limits(args.limits.max_upload),
         };
         let serving = tokio::spawn(link::serve(Arc::clone(&links), agents, stop.clone()));
 

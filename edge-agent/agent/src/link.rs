@@ -240,7 +240,11 @@ fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent, dialer: &Dial
         ));
         context.incarnation.taken();
         runtime.set_link(Some(link.clone()));
-        runtime.turn(|node, now| node.link_up(now));
+        let uploads = welcome.uploads;
+        runtime.turn(|node, now| {
+            node.set_upload_limits(uploads);
+            node.link_up(now);
+        });
     } else if let ToAgent::Deploy(deployment) = message {
         tokio::spawn(deploy(Arc::clone(runtime), link.clone(), *deployment));
     } else {

@@ -29,5 +29,7 @@ impl Node {
         // A fragment that is on its way to another agent goes without it; the cloud sees what it does not have.
         self.yields.uploaded(digest);
         self.press_on();
+        self.own.lost(digest);
+        self.tell_own();
     }
 }

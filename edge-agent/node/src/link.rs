@@ -4,10 +4,15 @@ use crate::command::Command;
 use crate::node::{Link, Node, hold, take};
 use crate::record::Record;
 use eyot_model::{BlobRef, Epoch, FragmentId, RunId, TaskIx, Timestamp};
-use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ToAgent, ToCloud};
+use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ToAgent, ToCloud, UploadLimits};
 use std::collections::BTreeSet;
 
 impl Node {
+    /// How much the cloud takes for one result, from its welcome. Said before [`Node::link_up`].
+    pub fn set_upload_limits(&mut self, limits: UploadLimits) {
+        self.outbox.set_limits(limits);
+    }
+
     /// The link is up and the welcome is here: tell the cloud what is held. Work flows after its answer.
     pub fn link_up(&mut self, now: Timestamp) {
         self.link = Link::Reconciling;

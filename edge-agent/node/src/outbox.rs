@@ -1,7 +1,7 @@
 //! Results that the cloud has not acknowledged. They are never dropped.
 
 use eyot_model::{AttemptId, BlobRef, Digest, Epoch, Event, Failure, FailureKind, FragmentId, Outcome, Position, RunId, TaskIx, Value};
-use eyot_wire::{Report, ReportItem};
+use eyot_wire::{Report, ReportItem, UploadLimits};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Most items and about most bytes of one report.
@@ -13,6 +13,8 @@ pub(crate) struct Outbox {
     items: VecDeque<Waiting>,
     /// How many of `items`, from the front, were sent over the present link.
     sent: usize,
+    /// How much the cloud takes for one result, as it said last.
+    limits: Option<UploadLimits>,
     /// Blobs to ask for, next time.
     wanted: Vec<BlobRef>,
     /// Blobs that are on their way to the cloud.
@@ -28,10 +30,44 @@ struct Waiting {
     blobs: Vec<BlobRef>,
 }
 
+impl Waiting {
+    /// What the cloud does not take can never be told, and nothing after it. So it is a failure that says so.
+    fn keep_within(&mut self, limits: &UploadLimits) {
+        if !limits.admit(&self.blobs) {
+            let message = format!("its outputs are over what the control plane takes from an agent: {limits}");
+            self.fail(FailureKind::OutputLimit, message);
+        }
+    }
+
+    /// False if it is no end of an attempt.
+    fn fail(&mut self, kind: FailureKind, message: String) -> bool {
+        let Event::Ended { outcome, .. } = &mut self.item.event else {
+            return false;
+        };
+        *outcome = Outcome::Failed(Failure::new(kind, message));
+        self.blobs.clear();
+        true
+    }
+}
+
 impl Outbox {
     pub(crate) fn push(&mut self, item: ReportItem, size: usize, blobs: Vec<BlobRef>) {
-        self.wanted.extend(&blobs);
-        self.items.push_back(Waiting { item, size, blobs });
+        let mut waiting = Waiting { item, size, blobs };
+        if let Some(limits) = &self.limits {
+            waiting.keep_within(limits);
+        }
+        self.wanted.extend(&waiting.blobs);
+        self.items.push_back(waiting);
+    }
+
+    /// What the cloud takes over the next link. See [`Outbox::restart`].
+    pub(crate) fn set_limits(&mut self, limits: UploadLimits) {
+        self.limits = Some(limits);
+    }
+
+    /// Whether the cloud takes all of these for one result.
+    pub(crate) fn admits<'a>(&self, blobs: impl IntoIterator<Item = &'a BlobRef>) -> bool {
+        self.limits.is_none_or(|limits| limits.admit(blobs))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -74,7 +110,8 @@ impl Outbox {
 
     /// Asks for blobs that no report waits for. Gives those that are not known to be in the cloud.
     pub(crate) fn want(&mut self, blobs: impl IntoIterator<Item = BlobRef>) -> BTreeSet<Digest> {
-        let missing: Vec<BlobRef> = blobs.into_iter().filter(|b| !self.uploaded.contains(&b.digest)).collect();
+        let missing = blobs.into_iter().filter(|b| !self.uploaded.contains(&b.digest) && self.admits([b]));
+        let missing: Vec<BlobRef> = missing.collect();
         self.wanted.extend(&missing);
         missing.into_iter().map(|blob| blob.digest).collect()
     }
@@ -103,14 +140,10 @@ impl Outbox {
     pub(crate) fn lost(&mut self, digest: Digest) -> bool {
         let mut any = false;
         for waiting in self.items.iter_mut().skip(self.sent) {
-            if waiting.blobs.iter().any(|blob| blob.digest == digest)
-                && let Event::Ended { outcome, .. } = &mut waiting.item.event
-            {
+            if waiting.blobs.iter().any(|blob| blob.digest == digest) {
                 // The same words after a restart: one result has one digest.
                 let message = format!("output {digest} was damaged on the agent's disk before it was in the cloud");
-                *outcome = Outcome::Failed(Failure::new(FailureKind::BlobUnavailable, message));
-                waiting.blobs.clear();
-                any = true;
+                any |= waiting.fail(FailureKind::BlobUnavailable, message);
             }
         }
         self.uploading.remove(&digest);
@@ -155,6 +188,9 @@ impl Outbox {
         let own = |w: &&mut Waiting| w.item.run == run && w.item.event.task().is_some_and(|task| tasks.contains(&task));
         for waiting in self.items.iter_mut().skip(self.sent).filter(own) {
             waiting.blobs = result_blobs(&waiting.item.event);
+            if let Some(limits) = &self.limits {
+                waiting.keep_within(limits);
+            }
         }
         self.want(blobs);
     }
@@ -179,6 +215,9 @@ impl Outbox {
         self.sent = 0;
         self.uploading.clear();
         self.uploaded.clear();
+        if let Some(limits) = &self.limits {
+            self.items.iter_mut().for_each(|waiting| waiting.keep_within(limits));
+        }
         self.wanted = self.items.iter().flat_map(|w| w.blobs.iter().copied()).collect();
     }
 }
@@ -221,20 +260,61 @@ mod tests {
         }
     }
 
+    fn succeeded(n: u64) -> ReportItem {
+        ReportItem {
+            event: Event::Ended {
+                path: Path::task(TaskIx(0)),
+                attempt: 1,
+                epoch: Epoch(1),
+                at: Timestamp(0),
+                outcome: Outcome::Succeeded(eyot_model::Outputs::new()),
+                usage: eyot_model::Usage::default(),
+                retry_at: None,
+            },
+            ..item(n)
+        }
+    }
+
+    #[test]
+    fn a_result_that_the_cloud_never_takes_is_told_as_a_failure_and_holds_nothing_up() {
+        let blob = |n: u64, size| BlobRef {
+            digest: Digest::of(&n.to_le_bytes()),
+            size,
+            form: BlobForm::Raw,
+        };
+        let limits = UploadLimits {
+            blob: 10,
+            together: 25,
+            count: 3,
+        };
+        for (blobs, fits) in [
+            (vec![blob(1, 10), blob(1, 10), blob(2, 10)], true),
+            (vec![blob(1, 11)], false),
+            (vec![blob(1, 9), blob(2, 9), blob(3, 9)], false),
+            ((0..4).map(|n| blob(n, 1)).collect(), false),
+        ] {
+            // It was there before the link, or comes while it is up.
+            for known in [false, true] {
+                let mut outbox = Outbox::default();
+                if known {
+                    outbox.set_limits(limits);
+                }
+                outbox.push(succeeded(1), 1, blobs.clone());
+                outbox.push(item(2), 1, vec![]);
+                outbox.set_limits(limits);
+                outbox.restart();
+                assert_eq!(outbox.uploads().is_empty(), !fits, "{blobs:?}");
+                let told = outbox.next_report(at(2)).map_or(0, |report| report.items.len());
+                assert_eq!(told, if fits { 0 } else { 2 }, "{blobs:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_result_whose_blob_is_lost_is_told_as_a_failure_that_names_it() {
         let digest = Digest([3; 32]);
         let mut outbox = Outbox::default();
-        let mut ended = item(1);
-        ended.event = Event::Ended {
-            path: Path::task(TaskIx(0)),
-            attempt: 1,
-            epoch: Epoch(1),
-            at: Timestamp(0),
-            outcome: Outcome::Succeeded(eyot_model::Outputs::new()),
-            usage: eyot_model::Usage::default(),
-            retry_at: None,
-        };
+        let ended = succeeded(1);
         let blob = BlobRef {
             digest,
             size: 9,

@@ -137,6 +137,8 @@ pub(crate) struct OwnRuns {
     pub(crate) unsent: BTreeSet<RunId>,
     pub(crate) uploading: BTreeSet<Digest>,
     pub(crate) uploaded: BTreeSet<Digest>,
+    /// Outputs that are damaged here and not in the cloud: nobody waits for them.
+    pub(crate) lost: BTreeSet<Digest>,
     /// Beginnings of long histories, until their ends are read.
     pieces: BTreeMap<RunId, BTreeMap<u32, Vec<Event>>>,
     /// Runs that lack a piece of their history.
@@ -169,6 +171,12 @@ impl OwnRuns {
 
     pub(crate) fn released(&mut self, run: RunId) {
         self.unreleased.remove(&run);
+    }
+
+    pub(crate) fn lost(&mut self, digest: Digest) {
+        if self.uploading.remove(&digest) {
+            self.lost.insert(digest);
+        }
     }
 
     pub(crate) fn told(&mut self, run: RunId, through: u64, whole: bool) {

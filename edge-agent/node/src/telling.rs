@@ -53,8 +53,10 @@ impl Node {
             unsent,
             uploading,
             uploaded,
+            lost,
             ..
         } = &mut self.own;
+        let outbox = &self.outbox;
         let commands = &mut self.commands;
         unsent.retain(|run| {
             let Some(own) = all.get_mut(run) else { return false };
@@ -72,7 +74,11 @@ impl Node {
                     if events.len() >= EVENTS || (bytes > BYTES && (first_time || !events.is_empty())) {
                         break;
                     }
-                    let missing: Vec<BlobRef> = blobs_of(event).into_iter().filter(|b| !uploaded.contains(&b.digest)).collect();
+                    let blobs = blobs_of(event);
+                    // The end of a run is told although an output of it never comes: damaged, or more than the cloud takes.
+                    let taken = outbox.admits(&blobs);
+                    let comes = |b: &BlobRef| taken && !uploaded.contains(&b.digest) && !lost.contains(&b.digest);
+                    let missing: Vec<BlobRef> = blobs.into_iter().filter(comes).collect();
                     if !missing.is_empty() {
                         // The cloud takes blobs for runs that it knows.
                         if own.told.is_some() {
@@ -115,7 +121,10 @@ impl Node {
             let whole = own.is_told() && !self.runs.contains_key(&run);
             if own.is_told() {
                 for (_, event) in &own.events {
-                    blobs_of(event).iter().for_each(|blob| _ = self.own.uploaded.remove(&blob.digest));
+                    for blob in blobs_of(event) {
+                        self.own.uploaded.remove(&blob.digest);
+                        self.own.lost.remove(&blob.digest);
+                    }
                 }
             } else {
                 self.own.unsent.insert(run);
@@ -442,6 +451,41 @@ mod tests {
             let said = std::iter::from_fn(|| node.poll_command());
             let gone = |command: &Command| matches!(command, Command::Send(ToCloud::OwnRunGone { run: RunId(9) }));
             assert_eq!(said.filter(gone).count(), 1);
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_told_without_an_output_that_never_comes() {
+        let blob = BlobRef {
+            digest: Digest::of(b"x"),
+            size: 9,
+            form: eyot_model::BlobForm::Raw,
+        };
+        let mut submission = submission();
+        let output = eyot_model::Template::Literal(eyot_model::Value::Blob(blob));
+        Arc::make_mut(&mut submission.workflow).outputs.insert("file".into(), output);
+        // It is damaged here, or more than the cloud takes.
+        for damaged in [true, false] {
+            let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+            let limit = if damaged { 9 } else { 8 };
+            node.set_upload_limits(eyot_wire::UploadLimits {
+                blob: limit,
+                together: limit,
+                count: 1,
+            });
+            node.submit(submission.clone(), NOW).unwrap();
+            node.journal_synced(node.position());
+            link_up(&mut node);
+            let mut told = drain(&mut node, &mut written);
+            assert!(told[0].submission.is_some());
+            if damaged {
+                assert!(told[0].events.is_empty(), "its output goes before its end");
+                node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 0 }, NOW);
+                assert!(drain(&mut node, &mut written).is_empty());
+                node.blob_lost(blob.digest);
+                told = drain(&mut node, &mut written);
+            }
+            assert!(matches!(told[0].events[..], [Event::RunEnded { .. }]), "damaged: {damaged}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The messages of a working link.
 
-use crate::SavedState;
 use crate::own::{Deployed, Deployment, OwnRun};
+use crate::{SavedState, UploadLimits};
 use eyot_model::{
     AgentId, AgentProfile, Epoch, Event, FragmentId, Inputs, Load, Millis, Path, Position, Resolution, RunId, TaskIx, Timestamp, Workflow,
 };
@@ -159,6 +159,7 @@ pub struct Welcome {
     pub heartbeat_every: Millis,
     /// The control plane's time of day.
     pub clock: Timestamp,
+    pub uploads: UploadLimits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

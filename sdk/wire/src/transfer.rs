@@ -11,8 +11,9 @@
 //!                            <- BlobReply::Stored, several, cumulative; the last one at `size`
 //! ```
 
-use eyot_model::Digest;
+use eyot_model::{BlobRef, Digest};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Length of a range in bytes (the last one of a blob may be shorter): what is verified as one, and the most that a cut
 /// resends of what was acknowledged.
@@ -53,4 +54,33 @@ pub enum BlobReply {
     Busy {
         reason: String,
     },
+}
+
+/// How much the control plane takes from an agent before a committed result names it. A result that names more can never be
+/// told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadLimits {
+    /// Bytes of one blob.
+    pub blob: u64,
+    /// Bytes of all.
+    pub together: u64,
+    pub count: u32,
+}
+
+impl UploadLimits {
+    /// Whether the blobs of one result get through.
+    #[must_use]
+    pub fn admit<'a>(&self, blobs: impl IntoIterator<Item = &'a BlobRef>) -> bool {
+        let sizes: BTreeMap<Digest, u64> = blobs.into_iter().map(|blob| (blob.digest, blob.size)).collect();
+        let together = sizes.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
+        let few = u32::try_from(sizes.len()).is_ok_and(|count| count <= self.count);
+        few && together <= self.together && sizes.values().all(|size| *size <= self.blob)
+    }
+}
+
+impl std::fmt::Display for UploadLimits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { blob, together, count } = self;
+        write!(f, "{blob} bytes for one blob, {together} bytes and {count} blobs for a result")
+    }
 }

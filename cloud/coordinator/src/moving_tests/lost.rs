@@ -4,7 +4,6 @@ use super::*;
 use crate::Which;
 
 const C: AgentId = AgentId(12);
-const LAST: FragmentId = FragmentId(1);
 
 #[test]
 fn what_is_at_rest_and_found_nobody_at_first_is_made_again_for_whom_is_found_later() {
@@ -48,7 +47,7 @@ fn two_owners() -> Cloud {
         transfers: Vec::new(),
     };
     let plan = Plan {
-        fragments: vec![fragment(ALL, A, &[0, 1]), fragment(LAST, B, &[2])],
+        fragments: vec![fragment(ALL, A, &[0, 1]), fragment(SECOND, B, &[2])],
         ..Plan::default()
     };
     cloud.coordinator.planned(RUN, plan, Timestamp(0));
@@ -65,11 +64,14 @@ fn what_runs_again_goes_to_its_owner_only_while_that_can_be_reached() {
         if away {
             cloud.coordinator.link_changed(A, LinkState::Disconnected, Timestamp(1));
         }
-        assert_eq!(cloud.coordinator.reassign(RUN, Which::Fragment(LAST), Timestamp(2)), Ok(vec![LAST]));
+        assert_eq!(
+            cloud.coordinator.reassign(RUN, Which::Fragment(SECOND), Timestamp(2)),
+            Ok(vec![SECOND])
+        );
         cloud.drain();
         let asked = cloud.asked;
-        cloud.coordinator.note_missing(RUN, LAST, BTreeSet::from([blob(1).digest]));
-        cloud.coordinator.replanned(RUN, LAST, Ok(C), Timestamp(2));
+        cloud.coordinator.note_missing(RUN, SECOND, BTreeSet::from([blob(1).digest]));
+        cloud.coordinator.replanned(RUN, SECOND, Ok(C), Timestamp(2));
         cloud.drain();
         assert_eq!(cloud.task(1), (State::Pending, 1));
         assert_eq!(cloud.owner(), (Some(A).filter(|_| !away), 2));

@@ -203,6 +203,11 @@ impl Linked {
             agent: self.credential().agent,
             heartbeat_every,
             clock: Timestamp(0),
+            uploads: eyot_wire::UploadLimits {
+                blob: 1,
+                together: 1,
+                count: 1,
+            },
         };
         self.cloud.link.send(&ToAgent::Welcome(welcome)).await.unwrap();
         loop {
