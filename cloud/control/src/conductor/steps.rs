@@ -159,7 +159,7 @@ impl Conductor {
     }
 
     /// Plans at once if that is quick, and beside the loop if it is not.
-    fn plan(&mut self, run: RunId, step: &mut Step) {
+    pub(super) fn plan(&mut self, run: RunId, step: &mut Step) {
         let Some(entry) = self.coordinator.entry(run) else { return };
         let (workflow, inputs) = (Arc::clone(&entry.workflow), Arc::clone(&entry.inputs));
         let fleet = self.options.fleet.snapshot();

@@ -42,7 +42,7 @@ async fn store_with_a_run(dir: &std::path::Path) -> Store {
         fragment: FragmentId(0),
         epoch: Epoch(1),
         agent: Some(AGENT),
-        record: super::owners::encode_tasks(&[TaskIx(0)]),
+        record: owners::encode_tasks(&[TaskIx(0)]),
     };
     let plan = Change::SetPlan {
         run: RUN,
@@ -61,15 +61,15 @@ async fn store_with_a_run(dir: &std::path::Path) -> Store {
 fn options(store: &Store, dir: &std::path::Path) -> Options {
     Options {
         store: store.clone(),
-        fleet: crate::fleet::Fleet::default(),
-        board: crate::board::Board::default(),
-        access: crate::access::Access::default(),
+        fleet: Fleet::default(),
+        board: Board::default(),
+        access: Access::default(),
         planning: Arc::new(Planning::new(None)),
         blobs: eyot_blob::Store::open(&dir.join("blobs")).unwrap(),
         keep_succeeded: Millis(1),
         keep_failed: Millis(1),
-        healthy: Arc::new(std::sync::atomic::AtomicBool::new(true)),
-        fatal: tokio_util::sync::CancellationToken::new(),
+        healthy: Arc::new(AtomicBool::new(true)),
+        fatal: CancellationToken::new(),
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_drain_goes_on_after_a_restart_until_it_is_called_off() {
     for (asked, moves) in [(None, false), (Some(true), true), (Some(false), false)] {
         for restarted in [false, true] {
             let mut options = options(&store, dir.path());
-            options.fleet = crate::fleet::Fleet::load(&store).await.unwrap();
+            options.fleet = Fleet::load(&store).await.unwrap();
             let (mut conductor, _handle, _carrier) = Conductor::new(options);
             conductor.restore().await.unwrap();
             if let Some(on) = asked.filter(|_| !restarted) {
