@@ -15,12 +15,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// An agent that has not greeted by then is sent away.
 const GREETING: Duration = Duration::from_secs(10);
+/// Agents that greet at a time. When a whole fleet is back at once the rest waits for its turn, with a link that is up.
+const GREETINGS: usize = 64;
 /// Messages that may wait for a slow agent. Beyond that its link is closed: with the next one it is told everything anew.
 const WAITING: usize = 65_536;
 /// Longest line of a task that is kept, in bytes.
@@ -44,6 +46,12 @@ pub(crate) struct Links {
     pub(crate) blobs: eyot_link::BlobService,
     pub(crate) heartbeat: Millis,
     pub(crate) uploads: UploadLimits,
+    pub(crate) greetings: Arc<Semaphore>,
+}
+
+/// The places of agents that greet.
+pub(crate) fn greetings() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(GREETINGS))
 }
 
 /// Accepts links until `stop`; comes back when the last one has ended.
@@ -97,6 +105,8 @@ impl Links {
             link.close(CloseCode::Protocol);
             Err(why)
         };
+        // Never closed. Its time to greet begins here.
+        let turn = self.greetings.acquire().await;
         let hello = match greeting(&mut events).await {
             Ok(Some(ToCloud::Hello(hello))) => hello,
             Ok(Some(_)) => return refuse("its first message was no hello"),
@@ -135,6 +145,7 @@ impl Links {
             link.close(CloseCode::Revoked);
             return Err("it was revoked or removed while it connected");
         };
+        drop(turn);
         self.fleet.set_skew(agent, skew_millis);
         tracing::info!(%agent, name = self.fleet.name(agent), peer = %link.peer_addr(), "agent connected");
         self.note(changes).await;

@@ -158,6 +158,7 @@ impl Server {
             blobs: eyot_link::BlobService::new(blobs.clone(), Arc::new(policy), TRANSFERS),
             heartbeat: args.heartbeat,
             uploads: access::upload_limits(args.limits.max_upload),
+            greetings: link::greetings(),
         };
         let serving = tokio::spawn(link::serve(Arc::clone(&links), agents, stop.clone()));
 

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 /// Time for all attempts of a round.
 const ROUND: Duration = Duration::from_secs(8);
 /// While nothing came back, another attempt begins after so long: the next address, or the same one again, because the
-/// first packet may have gone where there was no way yet. QUIC itself would repeat it after 1, 3 and 7 s.
+/// first packet may have gone where there was no way yet. Once every address was tried, each attempt waits for twice as
+/// long as the one before: a control plane may be silent because it has too much to do.
 const STAGGER: Duration = Duration::from_secs(1);
 /// Attempts in a round, at least one for each address.
-const MOST: usize = 8;
+const MOST: usize = 4;
 /// Time to look one name up.
 const RESOLVE: Duration = Duration::from_secs(5);
 
@@ -70,9 +71,10 @@ pub(crate) async fn reach(client: &Client, addresses: &[String], config: &Client
         true
     };
     let mut more = begin(&mut attempts);
-    let (mut failed, mut last) = (0, Error::TimedOut);
+    let (mut began, mut failed, mut last) = (1, 0, Error::TimedOut);
     let end = Instant::now() + ROUND;
-    let mut next = Instant::now() + STAGGER;
+    let mut stagger = STAGGER;
+    let mut next = Instant::now() + stagger;
     loop {
         tokio::select! {
             Some(done) = attempts.join_next() => {
@@ -85,17 +87,22 @@ pub(crate) async fn reach(client: &Client, addresses: &[String], config: &Client
                 // Refused, not lost: an address that was not tried yet is tried at once, none a second time.
                 if failed < targets.len() {
                     more = begin(&mut attempts);
-                    next = Instant::now() + STAGGER;
+                    began += 1;
+                    next = Instant::now() + stagger;
                 }
                 if attempts.is_empty() {
                     return Err(last);
                 }
             }
             () = tokio::time::sleep_until(next), if more => {
-                next = Instant::now() + STAGGER;
+                if began >= targets.len() {
+                    stagger *= 2;
+                }
+                next = Instant::now() + stagger;
                 // A peer that is slow is not made slower.
                 if client.heard.count() == silent {
                     more = begin(&mut attempts);
+                    began += 1;
                 }
             }
             () = tokio::time::sleep_until(end) => return Err(last),

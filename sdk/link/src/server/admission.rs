@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::authority::{Authority, Enrolment, Standing};
+use super::places::{Place, Places};
 use super::session::{self, Links};
 use crate::ca::SigningRequest;
 use crate::frames::{self, SMALL_FRAME};
@@ -18,12 +19,17 @@ use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Longest name that a device may ask for, in bytes.
 const NAME_LIMIT: usize = 128;
 /// How long a client that was answered may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// Enrolments at a time, and as many renewals. Who wants to join needs no certificate, so they have no part of the
+/// places that agents come to work through.
+const REQUESTS: usize = 16;
+/// For a client that wants a certificate to say so.
+const REQUEST: Duration = Duration::from_secs(5);
 
 pub(super) struct Acceptor {
     pub(super) ca: Arc<Ca>,
@@ -31,7 +37,9 @@ pub(super) struct Acceptor {
     pub(super) options: Options,
     pub(super) links: Links,
     accepted: mpsc::Sender<Live<ToAgent, ToCloud>>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Places>,
+    enrolments: Arc<Places>,
+    renewals: Arc<Places>,
     crowded: Mutex<Throttle>,
 }
 
@@ -41,12 +49,27 @@ pub(super) struct Refused {
     pub(super) reason: String,
 }
 
+/// What became of a connection that was not refused.
+enum Served {
+    Link,
+    /// It was answered; it may go.
+    Request,
+}
+
 impl Refused {
     pub(super) fn new(code: CloseCode, reason: impl Into<String>) -> Self {
         Self {
             code,
             reason: reason.into(),
         }
+    }
+
+    fn busy(with: &str) -> Self {
+        Self::new(CloseCode::Busy, format!("too many {with} at a time"))
+    }
+
+    fn timeout() -> Self {
+        Self::new(CloseCode::Timeout, "it did not say in time what it wants")
     }
 
     fn protocol(error: &Error) -> Self {
@@ -66,7 +89,9 @@ impl Acceptor {
         accepted: mpsc::Sender<Live<ToAgent, ToCloud>>,
     ) -> Self {
         Self {
-            handshakes: Arc::new(Semaphore::new(options.handshakes)),
+            handshakes: Places::new(options.handshakes),
+            enrolments: Places::new(REQUESTS),
+            renewals: Places::new(REQUESTS),
             ca,
             authority,
             options,
@@ -79,24 +104,30 @@ impl Acceptor {
     pub(super) async fn run(self: Arc<Self>, endpoint: quinn::Endpoint) {
         while let Some(incoming) = endpoint.accept().await {
             let peer = incoming.remote_address();
-            let free = self.handshakes.available_permits();
-            if free < self.options.handshakes / 2 && incoming.may_retry() && !incoming.remote_address_validated() {
+            if self.handshakes.busy() && incoming.may_retry() && !incoming.remote_address_validated() {
                 // Costs nothing here, and whoever forged the address never comes back.
                 let _ = incoming.retry();
                 continue;
             }
-            let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
-                if let Some(suppressed) = self.crowded.lock().admit(Instant::now()) {
-                    tracing::warn!(%peer, suppressed, "refused a connection: too many handshakes at a time");
+            let place = match self.handshakes.take(peer.ip()) {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    if let Some(suppressed) = self.crowded.lock().admit(Instant::now()) {
+                        tracing::warn!(%peer, suppressed, "connections have to wait: too many handshakes at a time");
+                    }
+                    // Behind this one the next ones wait in the endpoint, or are dropped there, at no cost.
+                    self.handshakes.wait(peer.ip()).await
                 }
-                incoming.refuse();
-                continue;
             };
-            tokio::spawn(self.clone().admit(incoming, peer, permit));
+            match place {
+                Some(place) => drop(tokio::spawn(self.clone().admit(incoming, peer, place))),
+                // Its client sends it again, after 1, 2 and 4 s. To be refused would end its round.
+                None => incoming.ignore(),
+            }
         }
     }
 
-    async fn admit(self: Arc<Self>, incoming: Incoming, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    async fn admit(self: Arc<Self>, incoming: Incoming, peer: SocketAddr, place: Place) {
         let limit = self.options.handshake_timeout;
         let handshake = async { incoming.accept()?.await };
         let connection = match tokio::time::timeout(limit, handshake).await {
@@ -116,22 +147,30 @@ impl Acceptor {
                 return;
             }
         };
-        let served = tokio::time::timeout(limit * 2, self.serve(&connection, peer)).await;
-        drop(permit);
-        let refused = match served {
-            Ok(Ok(())) => return,
+        let refused = match tokio::time::timeout(limit, self.serve(&connection, peer, place)).await {
+            Ok(Ok(Served::Link)) => return,
+            Ok(Ok(Served::Request)) => return goodbye(&connection).await,
             Ok(Err(refused)) => refused,
-            Err(_) => Refused::new(CloseCode::Timeout, "it did not say in time what it wants"),
+            Err(_) => Refused::timeout(),
         };
         if let Some(quinn::ConnectionError::ApplicationClosed(close)) = connection.close_reason() {
             tracing::debug!(%peer, %close, "a client left before it said what it wants");
             return;
         }
-        tracing::warn!(%peer, reason = refused.reason, "refused a connection");
+        match refused.code {
+            // Strangers can cause any number of these.
+            CloseCode::Busy => {
+                if let Some(suppressed) = self.crowded.lock().admit(Instant::now()) {
+                    tracing::warn!(%peer, reason = refused.reason, suppressed, "refused a connection");
+                }
+            }
+            _ => tracing::warn!(%peer, reason = refused.reason, "refused a connection"),
+        }
         close(&connection, refused.code, &refused.reason);
     }
 
-    async fn serve(self: &Arc<Self>, connection: &Connection, peer: SocketAddr) -> Result<(), Refused> {
+    /// Keeps the place until a link is up. Who wants a certificate gives it back at once, for one of a few others.
+    async fn serve(self: &Arc<Self>, connection: &Connection, peer: SocketAddr, place: Place) -> Result<Served, Refused> {
         let protocol = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -155,21 +194,24 @@ impl Acceptor {
                 }
                 tracing::info!(agent = %credential.agent, %peer, "link is up");
                 let _ = self.accepted.send(live).await;
-                Ok(())
+                drop(place);
+                Ok(Served::Link)
             }
             alpn::RENEW => {
+                drop(place);
                 let credential = self.credential(connection)?;
                 self.standing(&credential)?;
+                let _place = self.renewals.take(peer.ip()).map_err(|_| Refused::busy("renewals"))?;
                 let (send, recv) = self.one_stream(connection, StreamKind::Renew).await?;
                 self.renew(peer, credential, send, recv).await?;
-                goodbye(connection).await;
-                Ok(())
+                Ok(Served::Request)
             }
             alpn::JOIN => {
+                drop(place);
+                let _place = self.enrolments.take(peer.ip()).map_err(|_| Refused::busy("enrolments"))?;
                 let (send, recv) = self.one_stream(connection, StreamKind::Enrol).await?;
                 self.enrol(peer, send, recv).await?;
-                goodbye(connection).await;
-                Ok(())
+                Ok(Served::Request)
             }
             other => Err(Refused::new(
                 CloseCode::Protocol,
@@ -204,7 +246,10 @@ impl Acceptor {
                 found => Err(Error::Protocol(format!("a stream of kind {found:?} instead of {kind:?}"))),
             }
         };
-        streams.await.map_err(|e: Error| Refused::protocol(&e))
+        match tokio::time::timeout(REQUEST, streams).await {
+            Ok(stream) => stream.map_err(|e: Error| Refused::protocol(&e)),
+            Err(_) => Err(Refused::timeout()),
+        }
     }
 
     async fn enrol(&self, peer: SocketAddr, mut send: SendStream, mut recv: RecvStream) -> Result<(), Refused> {

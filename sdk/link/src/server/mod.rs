@@ -2,6 +2,7 @@
 
 mod admission;
 mod authority;
+mod places;
 mod rotation;
 mod session;
 
@@ -24,6 +25,17 @@ use tokio::sync::{Mutex, mpsc};
 const ACCEPTED: usize = 256;
 /// How long a shutdown waits for the peers to hear of it.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Handshakes at a time for each core. They are work for the processor: more at a time are not done sooner, they only
+/// all take longer.
+const HANDSHAKES_PER_CORE: usize = 32;
+const FEWEST_HANDSHAKES: usize = 64;
+const MOST_HANDSHAKES: usize = 512;
+/// First packets that wait for a handshake, as many times the handshakes. Those beyond are dropped before anything is
+/// computed for them, and their clients repeat them.
+const WAITING: usize = 4;
+/// Bytes that a client may have sent behind a first packet that waits, and all of them together.
+const WAITING_BYTES: u64 = 16 << 10;
+const WAITING_BYTES_TOTAL: u64 = 16 << 20;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -32,7 +44,7 @@ pub struct Options {
     pub names: Vec<String>,
     /// Life of the server's own certificate; a new one is made at two thirds of it.
     pub certificate_life: Millis,
-    /// Handshakes at a time. From half of it on, clients have to prove their address first.
+    /// Handshakes at a time. From half of it on, clients have to prove their address first. No one address has all.
     pub handshakes: usize,
     /// Time for a handshake, and again for what has to follow it.
     pub handshake_timeout: Duration,
@@ -44,11 +56,16 @@ impl Default for Options {
         Self {
             names: Vec::new(),
             certificate_life: Millis::from_secs(90 * 86_400),
-            handshakes: 512,
-            handshake_timeout: Duration::from_secs(5),
+            handshakes: handshakes_here(),
+            handshake_timeout: transport::IDLE,
             clock: Clock::system(),
         }
     }
+}
+
+fn handshakes_here() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores * HANDSHAKES_PER_CORE).clamp(FEWEST_HANDSHAKES, MOST_HANDSHAKES)
 }
 
 /// A listening control plane. Nothing that comes from outside stops or stalls it; every refusal is one line in the log
@@ -74,7 +91,9 @@ impl Server {
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
             .transport_config(transport::transport())
-            .max_incoming(options.handshakes)
+            .max_incoming(options.handshakes * WAITING)
+            .incoming_buffer_size(WAITING_BYTES)
+            .incoming_buffer_size_total(WAITING_BYTES_TOTAL)
             // An agent whose address changes keeps its link.
             .migration(true);
         let endpoint = transport::server(addr, config, &ca.link_seed())?;

@@ -2,10 +2,12 @@ use super::cloud::{Cloud, soon};
 use super::log::warned;
 use crate::dialer::client_config;
 use crate::reach::{Client, Manner, reach};
-use crate::{AgentKey, Error, Happening, Identity, Options, Serial, SigningRequest, frames, tls};
+use crate::socket::Heard;
+use crate::{AgentKey, CLOUD_NAME, Error, Happening, Identity, Options, Serial, SigningRequest, frames, tls, transport};
 use eyot_model::Millis;
 use eyot_wire::{FRAME_LIMIT, LogRecord, StreamKind, ToCloud, alpn};
 use quinn::{Connection, SendStream};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,5 +199,38 @@ pub(super) fn line(bytes: usize) -> LogRecord {
         at: eyot_model::Timestamp(0),
         level: 3,
         message: "x".repeat(bytes),
+    }
+}
+
+/// Connections that say nothing, from an address of this machine that no agent has.
+async fn crowd(cloud: &Cloud, size: usize) -> (quinn::Endpoint, Vec<Connection>) {
+    let mut tls = tls::join_config(cloud.ca.digest(), cloud.time.clock()).unwrap();
+    tls.alpn_protocols = vec![alpn::JOIN.to_vec()];
+    let config = client_config(tls).unwrap();
+    let endpoint = transport::client((Ipv4Addr::new(127, 0, 0, 2), 0).into(), Heard::default()).unwrap();
+    let connecting: Vec<_> = (0..size)
+        .map(|_| endpoint.connect_with(config.clone(), cloud.addr(), CLOUD_NAME).unwrap())
+        .map(tokio::spawn)
+        .collect();
+    let mut connections = Vec::new();
+    for connecting in connecting {
+        connections.extend(connecting.await.unwrap());
+    }
+    (endpoint, connections)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_from_one_address_that_says_nothing_keeps_no_agent_out() {
+    let cloud = Cloud::start();
+    let (_endpoint, connections) = soon(crowd(&cloud, 600)).await;
+    assert!(connections.len() > 16, "{}", connections.len());
+    let mut dialer = cloud.dialer(identity(&cloud));
+    let (agent, _cloud) = soon(async { tokio::join!(dialer.dial_once(), cloud.server.accept()) }).await;
+    agent.expect("an agent links in its first round");
+    // What a device that joins needs is not theirs alone either.
+    soon(cloud.join()).await;
+    for connection in &connections {
+        let error = closed_by_server(connection).await;
+        assert!(matches!(error, Error::Busy | Error::TimedOut), "{error:?}");
     }
 }
