@@ -9,8 +9,6 @@ pub enum Error {
     Engine(String),
     #[error("cache of compiled code at {path} is not usable")]
     Cache { path: PathBuf, source: std::io::Error },
-    #[error("scratch folder {path} is not usable")]
-    Scratch { path: PathBuf, source: std::io::Error },
     #[error("component {digest} is not usable: {message}")]
     Component { digest: Digest, message: String },
     #[error("component {digest} was not compiled: {message}")]
@@ -22,8 +20,8 @@ impl Error {
     #[must_use]
     pub fn to_failure(&self) -> Failure {
         let kind = match self {
-            Self::Cache { source, .. } | Self::Scratch { source, .. } if is_full(source) => FailureKind::DiskFull,
-            Self::Engine(_) | Self::Cache { .. } | Self::Scratch { .. } | Self::Compile { .. } => FailureKind::Agent,
+            Self::Cache { source, .. } if is_full(source) => FailureKind::DiskFull,
+            Self::Engine(_) | Self::Cache { .. } | Self::Compile { .. } => FailureKind::Agent,
             Self::Component { .. } => FailureKind::Component,
         };
         let mut message = self.to_string();

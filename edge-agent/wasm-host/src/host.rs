@@ -4,10 +4,9 @@ use crate::attempt::{self, AttemptEnd, AttemptSpec, Description, RawInputs};
 use crate::cache::Cache;
 use crate::prepared::{Prepared, Runtime};
 use crate::services::{BlobAccess, BlobError, BlobRead, BlobWrite};
-use crate::{CancelToken, Compiler, Error, Limits, LogLevel, ServiceError, Services, StateLost};
+use crate::{CancelToken, Compiler, Error, Limits, LogLevel, ServiceError, Services, StateLost, scratch};
 use eyot_model::{AttemptId, Digest, Failure, Grant, Inputs, Path as TaskPath, RunId, TaskIx};
 use parking_lot::Mutex;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,12 +67,9 @@ pub struct Host {
 
 impl Host {
     /// # Errors
-    /// [`Error::Cache`] or [`Error::Scratch`] if one of the folders cannot be used.
+    /// [`Error::Cache`] if the folder cannot be used.
     pub fn new(config: HostConfig) -> Result<Arc<Self>, Error> {
-        empty_folder(&config.scratch_dir).map_err(|source| Error::Scratch {
-            path: config.scratch_dir.clone(),
-            source,
-        })?;
+        scratch::open(&config.scratch_dir);
         Ok(Arc::new(Self {
             cache: Arc::new(Cache::open(config.cache_dir, &config.mac_key, config.cache_bytes)?),
             scratch_dir: config.scratch_dir,
@@ -225,20 +221,6 @@ async fn blocking<T: Send + 'static>(digest: Digest, work: impl FnOnce() -> T + 
         digest,
         message: format!("the cache was cut off: {e}"),
     })
-}
-
-/// Makes a folder private and empty. One that is there stays: a full disk may have no room to make it again.
-fn empty_folder(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// The services of a component that is only asked what it is.

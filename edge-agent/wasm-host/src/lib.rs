@@ -26,6 +26,7 @@ mod error;
 mod host;
 mod limits;
 mod prepared;
+mod scratch;
 mod services;
 mod ticker;
 mod values;

@@ -8,6 +8,8 @@ use eyot_model::{Digest, Value};
 use std::collections::BTreeMap;
 use wasmtime::component::Resource;
 
+/// What a blob counts at least: a file takes a block of the disk, however short it is.
+const LEAST_BYTES: u64 = 4 << 10;
 /// Most bytes that one `read` gives; a guest that asks for more gets this much.
 const MAX_READ_BYTES: u64 = 64 << 20;
 
@@ -18,16 +20,22 @@ pub struct Blob {
     reader: Box<dyn BlobRead>,
 }
 
-/// A blob that a guest is writing; None when nothing was written since the last `finish`.
+/// A blob that a guest is writing.
+#[derive(Default)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Writer(Option<Box<dyn BlobWrite>>);
+pub struct Writer {
+    /// None when nothing was written since the last `finish`.
+    open: Option<Box<dyn BlobWrite>>,
+    /// Bytes since then.
+    bytes: u64,
+}
 
 /// The blobs that an attempt may read and name in its outputs, with their sizes in bytes: those that its inputs name
 /// and those that it wrote.
 #[derive(Default)]
 pub(crate) struct Known {
     blobs: BTreeMap<Digest, u64>,
-    /// Bytes that the attempt wrote to blobs.
+    /// Bytes that the attempt wrote to blobs, each of at least [`LEAST_BYTES`].
     written: u64,
 }
 
@@ -55,6 +63,20 @@ impl State {
             Ok(reader) => Ok((digest, reader)),
             Err(e) => Err(unavailable(&mut self.meter, &e)),
         }
+    }
+
+    /// Counts bytes that go to blobs.
+    fn charge(&mut self, bytes: u64) -> Result<(), GuestError> {
+        let limit = self.meter.limits().output_bytes;
+        let written = self.blobs.written.saturating_add(bytes);
+        if written > limit {
+            // Noted, so that a guest which gives up for this reason is seen to have met its limit.
+            let what = format!("{written} bytes written to blobs");
+            let stop = self.meter.stop_for(Stop::Output { what, limit });
+            return Err(GuestError::Limit(stop.to_string()));
+        }
+        self.blobs.written = written;
+        Ok(())
     }
 }
 
@@ -97,24 +119,19 @@ impl HostBlob for State {
 
 impl HostWriter for State {
     fn new(&mut self) -> wasmtime::Result<Resource<Writer>> {
-        Ok(self.table.push(Writer(None))?)
+        Ok(self.table.push(Writer::default())?)
     }
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> wasmtime::Result<Result<(), GuestError>> {
-        let limit = self.meter.limits().output_bytes;
-        let written = self.blobs.written.saturating_add(bytes.len() as u64);
-        if written > limit {
-            // Noted, so that a guest which gives up for this reason is seen to have met its limit.
-            let what = format!("{written} bytes written to blobs");
-            let stop = self.meter.stop_for(Stop::Output { what, limit });
-            return Ok(Err(GuestError::Limit(stop.to_string())));
+        if let Err(over) = self.charge(bytes.len() as u64) {
+            return Ok(Err(over));
         }
-        self.blobs.written = written;
         let writer = self.table.get_mut(&writer)?;
-        let open = match &mut writer.0 {
+        writer.bytes += bytes.len() as u64;
+        let open = match &mut writer.open {
             Some(open) => open,
             None => match self.services.blobs().writer() {
-                Ok(new) => writer.0.insert(new),
+                Ok(new) => writer.open.insert(new),
                 Err(e) => return Ok(Err(unavailable(&mut self.meter, &e))),
             },
         };
@@ -122,7 +139,10 @@ impl HostWriter for State {
     }
 
     fn finish(&mut self, writer: Resource<Writer>) -> wasmtime::Result<Result<Resource<Blob>, GuestError>> {
-        let open = self.table.get_mut(&writer)?.0.take();
+        let Writer { open, bytes } = std::mem::take(self.table.get_mut(&writer)?);
+        if let Err(over) = self.charge(LEAST_BYTES.saturating_sub(bytes)) {
+            return Ok(Err(over));
+        }
         let blobs = self.services.blobs();
         let finished = open
             .map_or_else(|| blobs.writer(), Ok)

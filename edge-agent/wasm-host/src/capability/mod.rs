@@ -68,13 +68,13 @@ impl State {
     pub(crate) fn check(&mut self) -> Result<(), Stop> {
         self.meter.check()?;
         let limit = self.meter.limits().output_bytes;
-        match self.wasi.scratch_bytes() {
-            Some(bytes) if bytes > limit => {
-                let what = format!("{bytes} bytes in the scratch folder");
-                Err(self.meter.stop_for(Stop::Output { what, limit }))
-            }
-            _ => Ok(()),
-        }
+        let what = match self.wasi.scratch_bytes() {
+            Some(Ok(bytes)) if bytes > limit => format!("{bytes} bytes in the scratch folder"),
+            // Whoever cannot measure it cannot bound it.
+            Some(Err(error)) => format!("a scratch folder that cannot be measured ({error})"),
+            Some(Ok(_)) | None => return Ok(()),
+        };
+        Err(self.meter.stop_for(Stop::Output { what, limit }))
     }
 }
 

@@ -3,10 +3,10 @@
 
 use super::State;
 use super::log::{Sink, Stream};
+use crate::scratch::Scratch;
 use bytes::Bytes;
 use eyot_model::Grant;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,27 +37,27 @@ const MAX_PRINT_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub(crate) struct Wasi {
     context: Option<WasiCtx>,
-    scratch: Option<tempfile::TempDir>,
+    scratch: Option<Scratch>,
     looked: Option<Instant>,
 }
 
 impl Wasi {
     /// Makes the private folder of an attempt that was granted one; it is removed with this value.
     pub(crate) fn with_scratch(&mut self, parent: &Path) -> io::Result<()> {
-        self.scratch = Some(tempfile::Builder::new().tempdir_in(parent)?);
+        self.scratch = Some(Scratch::make(parent)?);
         Ok(())
     }
 
     /// Bytes on disk that the attempt's private folder takes, if it is time to look again.
-    pub(crate) fn scratch_bytes(&mut self) -> Option<u64> {
-        let path = self.scratch.as_ref()?.path();
+    pub(crate) fn scratch_bytes(&mut self) -> Option<io::Result<u64>> {
+        let scratch = self.scratch.as_ref()?;
         let now = Instant::now();
         if self.looked.is_some_and(|last| now.duration_since(last) < SCRATCH_INTERVAL) {
             return None;
         }
         self.looked = Some(now);
-        // A folder that changes while it is looked at is looked at again soon.
-        Some(disk_usage(path).unwrap_or(0))
+        // The guest stands still meanwhile.
+        Some(scratch.bytes())
     }
 }
 
@@ -109,23 +109,6 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)
 }
 
-/// What files and folders under `path` take on disk, in bytes; links are not followed.
-fn disk_usage(path: &Path) -> io::Result<u64> {
-    let mut total = 0;
-    for entry in std::fs::read_dir(path)? {
-        let metadata = entry?.metadata()?;
-        // Even an empty file takes an inode.
-        total += (metadata.blocks() * 512).max(512);
-    }
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            total += disk_usage(&entry.path())?;
-        }
-    }
-    Ok(total)
-}
-
 struct Table;
 
 impl wasmtime::component::HasData for Table {
@@ -143,7 +126,7 @@ impl WasiView for State {
         } = self;
         let ctx = context.get_or_insert_with(|| {
             let scratch = scratch.as_ref().filter(|_| grants.contains(&Grant::Scratch));
-            build(log, scratch.map(tempfile::TempDir::path))
+            build(log, scratch.map(Scratch::path))
         });
         WasiCtxView { ctx, table }
     }

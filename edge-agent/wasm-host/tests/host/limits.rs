@@ -83,6 +83,20 @@ fn files_beyond_the_limit_end_the_attempt() {
     assert_eq!(hoarder.failure().kind, FailureKind::OutputLimit);
 }
 
+#[test]
+fn files_that_were_removed_and_are_open_count() {
+    let hoarder = probe("unlink").grant(Grant::Scratch).limit(|l| l.output_bytes = 16 * MIB);
+    assert_eq!(hoarder.failure().kind, FailureKind::OutputLimit);
+}
+
+#[test]
+fn a_deep_tree_ends_the_attempt_and_nothing_of_it_is_left() {
+    let digger = probe("deepen").with("levels", 2_000).grant(Grant::Scratch);
+    let failure = digger.failure();
+    assert_eq!(failure.kind, FailureKind::OutputLimit, "{failure}");
+    assert!(failure.message.contains("64 deep"), "{failure}");
+}
+
 /// What the shell does wrong stays with the attempt that met it.
 #[test]
 fn a_panic_of_the_agents_own_is_a_failure_of_that_attempt() {
