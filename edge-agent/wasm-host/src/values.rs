@@ -20,10 +20,17 @@ const MAX_OUTPUTS: usize = 1_024;
 const MAX_NAME_BYTES: usize = 256;
 /// How often a value that travelled as a blob may itself hold one.
 const MAX_LOAD_DEPTH: u32 = 4;
+/// Longest text of an output that is read, in bytes.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+/// What one value within others takes here, in bytes. Its text may be two bytes, so the text says little of it.
+const VALUE_BYTES: u64 = 80;
 
 /// Makes the inputs ready for the guest and notes the blobs that they name.
 pub(crate) fn to_guest(inputs: Inputs, state: &mut State) -> Result<Vec<wit::NamedValue>, Failure> {
-    let mut budget = MAX_LOADED_BYTES;
+    let mut budget = Budget {
+        bytes: MAX_LOADED_BYTES,
+        values: Values::of(state),
+    };
     inputs
         .into_iter()
         .map(|(name, value)| {
@@ -46,8 +53,60 @@ fn lower(value: Value) -> Result<wit::Value, Failure> {
     })
 }
 
+/// What may become values at all.
+struct Budget {
+    /// Of the blobs that they travelled as.
+    bytes: u64,
+    values: Values,
+}
+
+/// How many values within others an attempt may make the host hold: as many as its own memory could.
+struct Values {
+    left: u64,
+    limit: u64,
+}
+
+impl Values {
+    fn of(state: &State) -> Self {
+        let limit = state.meter.limits().memory_bytes;
+        Self {
+            left: limit / VALUE_BYTES,
+            limit,
+        }
+    }
+
+    /// Counts those of a JSON text before it is read. The error is what is wrong.
+    fn count(&mut self, text: &[u8]) -> Result<(), String> {
+        match self.left.checked_sub(elements(text)) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(format!(
+                "holds more values than the task's memory of {} bytes could; give it as bytes or a blob",
+                self.limit
+            )),
+        }
+    }
+}
+
+/// At least as many as there are elements and entries in a JSON text.
+fn elements(text: &[u8]) -> u64 {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 /// Turns blobs that stand for large values back into those values, wherever they are in `value`.
-fn load(value: Value, blobs: &dyn BlobAccess, budget: &mut u64, depth: u32) -> Result<Value, Failure> {
+fn load(value: Value, blobs: &dyn BlobAccess, budget: &mut Budget, depth: u32) -> Result<Value, Failure> {
     Ok(match value {
         Value::Blob(blob) => match blob.form {
             BlobForm::Raw => Value::Blob(blob),
@@ -59,7 +118,12 @@ fn load(value: Value, blobs: &dyn BlobAccess, budget: &mut u64, depth: u32) -> R
                 ));
             }
             BlobForm::Json => {
-                let value = serde_json::from_slice(&read(&blob, blobs, budget)?).map_err(|e| {
+                let text = read(&blob, blobs, budget)?;
+                budget
+                    .values
+                    .count(&text)
+                    .map_err(|why| Failure::new(FailureKind::MemoryLimit, format!("the input in blob {} {why}", blob.digest)))?;
+                let value = serde_json::from_slice(&text).map_err(|e| {
                     Failure::new(
                         FailureKind::BlobUnavailable,
                         format!("blob {} is not the value it stands for: {e}", blob.digest),
@@ -86,11 +150,11 @@ fn holds_loadable(value: &Value) -> bool {
     found
 }
 
-fn read(blob: &BlobRef, blobs: &dyn BlobAccess, budget: &mut u64) -> Result<Vec<u8>, Failure> {
+fn read(blob: &BlobRef, blobs: &dyn BlobAccess, budget: &mut Budget) -> Result<Vec<u8>, Failure> {
     let failed = |e: BlobError| blob_failure(&e);
     let mut reader = blobs.open(&blob.digest).map_err(failed)?;
     let size = reader.size();
-    *budget = budget.checked_sub(size).ok_or_else(|| {
+    budget.bytes = budget.bytes.checked_sub(size).ok_or_else(|| {
         let message = format!("the inputs that travelled as blobs take more than {MAX_LOADED_BYTES} bytes");
         Failure::new(FailureKind::InvalidInput, message)
     })?;
@@ -121,6 +185,7 @@ pub(crate) fn from_guest(values: Vec<wit::NamedValue>, state: &mut State) -> Res
     }
     let limit = state.meter.limits().output_bytes;
     let mut total = 0u64;
+    let mut within = Values::of(state);
     let mut outputs = Outputs::new();
     for wit::NamedValue { name, value } in values {
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
@@ -137,6 +202,17 @@ pub(crate) fn from_guest(values: Vec<wit::NamedValue>, state: &mut State) -> Res
                 eyot_model::Outcome::Failed(failure) => failure,
                 eyot_model::Outcome::Succeeded(_) | eyot_model::Outcome::Cancelled => broken("its outputs are too large".to_owned()),
             });
+        }
+        if let wit::Value::Json(text) | wit::Value::Blob(text) = &value {
+            let readable = if text.len() > MAX_TEXT_BYTES {
+                Err(format!(
+                    "is JSON of {} bytes, over the limit of {MAX_TEXT_BYTES} bytes; give it as bytes or a blob",
+                    text.len()
+                ))
+            } else {
+                within.count(text.as_bytes())
+            };
+            readable.map_err(|why| Failure::new(FailureKind::OutputLimit, format!("its output `{name}` {why}")))?;
         }
         let value = lift(&name, value, state)?;
         if outputs.contains_key(&name) {
@@ -288,6 +364,21 @@ mod tests {
         assert_eq!(blobs(&outputs), "b");
         spill_largest(&mut outputs, 50, |_| Ok(stand_in())).unwrap();
         assert_eq!(blobs(&outputs), "abc");
+    }
+
+    #[test]
+    fn elements_are_counted_outside_of_strings() {
+        for (text, count) in [
+            ("7", 0),
+            ("[0,0,0]", 3),
+            (r#"{"a":1,"b":[]}"#, 3),
+            (r#"["[,{",0]"#, 2),
+            (r#"["\",[",0]"#, 2),
+            (r#"["\\",[0]]"#, 3),
+            ("\"[[[", 0),
+        ] {
+            assert_eq!(elements(text.as_bytes()), count, "{text}");
+        }
     }
 
     #[test]

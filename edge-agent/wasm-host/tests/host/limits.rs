@@ -1,7 +1,7 @@
 //! What ends a guest that does not end by itself.
 
 use crate::support::{Shell, attempt, host, prepared, probe};
-use eyot_model::{FailureKind, Grant, Outcome};
+use eyot_model::{BlobForm, FailureKind, Grant, Outcome};
 use eyot_wasm_host::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,36 @@ fn outputs_beyond_the_limit_are_refused() {
         let beyond = probe(what).with("bytes", 1_100_000).limit(|l| l.output_bytes = MIB);
         assert_eq!(beyond.failure().kind, FailureKind::OutputLimit, "{what}");
     }
+}
+
+#[test]
+fn outputs_that_would_take_more_memory_here_than_the_task_has_are_refused_before_they_are_read() {
+    // Some 30 MB of values, of less than 1 MB of text.
+    let zeros = |count: i64| probe("zeros").with("count", count).limit(|l| l.memory_bytes = 16 * MIB);
+    zeros(100_000).outputs();
+    let failure = zeros(400_000).failure();
+    assert_eq!(failure.kind, FailureKind::OutputLimit, "{failure}");
+    assert!(failure.message.contains("give it as bytes or a blob"), "{failure}");
+    let failure = probe("text").with("bytes", 17 << 20).failure();
+    assert_eq!(failure.kind, FailureKind::OutputLimit, "{failure}");
+}
+
+#[test]
+fn inputs_that_would_take_more_memory_here_than_the_task_has_are_refused_before_they_are_read() {
+    let shell = Shell::new();
+    let zeros = format!("[{}0]", "0,".repeat(400_000));
+    let blob = shell.blob(zeros.as_bytes(), BlobForm::Json);
+    let mut attempt = probe("read").with("zeros", blob).limit(|l| l.memory_bytes = 16 * MIB);
+    attempt.shell = Arc::new(shell);
+    let failure = attempt.failure();
+    assert_eq!(failure.kind, FailureKind::MemoryLimit, "{failure}");
+}
+
+#[test]
+fn a_blob_counts_what_it_takes_on_the_disk() {
+    let blobs = |count: i64| probe("blobs").with("count", count).limit(|l| l.output_bytes = MIB);
+    blobs(256).outputs();
+    assert_eq!(blobs(257).failure().kind, FailureKind::OutputLimit);
 }
 
 #[test]

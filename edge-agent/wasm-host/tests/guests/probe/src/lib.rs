@@ -53,6 +53,12 @@ impl Guest for Probe {
                 details: Some("{\"why\":1}".to_owned()),
             }),
             "text" => Ok(vec![output("text", format!("{:?}", "x".repeat(number(&inputs, "bytes") as usize)))]),
+            "zeros" => {
+                let zeros = vec!["0"; number(&inputs, "count") as usize].join(",");
+                Ok(vec![output("zeros", format!("[{zeros}]"))])
+            }
+            "blobs" => blobs(number(&inputs, "count")),
+            "read" => Ok(vec![output("names", inputs.len().to_string())]),
             "bytes" => Ok(vec![NamedValue {
                 name: "bytes".to_owned(),
                 value: Value::Bytes(vec![7; number(&inputs, "bytes") as usize]),
@@ -129,6 +135,33 @@ impl Guest for Probe {
                 let outside = std::fs::read("/scratch/../../etc/passwd").is_ok();
                 Ok(vec![output("seen", format!("[{},{outside}]", seen.unwrap_or(0)))])
             }
+            "deepen" => {
+                // Each level is made through a path that is short enough: the folder moves into a new one.
+                for _ in 0..number(&inputs, "levels") {
+                    let deeper = std::fs::create_dir("/scratch/new").and_then(|()| match std::fs::rename("/scratch/d", "/scratch/new/d") {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                        _ => std::fs::rename("/scratch/new", "/scratch/d"),
+                    });
+                    deeper.map_err(|e| broken(e.to_string()))?;
+                }
+                loop {
+                    std::hint::black_box(0);
+                }
+            }
+            "unlink" => {
+                let mut held = Vec::new();
+                for n in 0u64.. {
+                    let path = format!("/scratch/{n}");
+                    let Ok(file) = std::fs::write(&path, vec![1; 1 << 20]).and_then(|()| std::fs::File::open(&path)) else {
+                        break;
+                    };
+                    if std::fs::remove_file(&path).is_err() {
+                        break;
+                    }
+                    held.push(file);
+                }
+                Ok(vec![output("held", held.len().to_string())])
+            }
             "hoard" => {
                 for n in 0u64.. {
                     if std::fs::write(format!("/scratch/{}", n % 100_000), [1; 64 << 10]).is_err() {
@@ -176,6 +209,16 @@ fn reverse(inputs: &[NamedValue]) -> Result<Vec<NamedValue>, Failure> {
         name: "blob".to_owned(),
         value: Value::Blob(format!("{{\"$blob\":\"{}\",\"size\":{}}}", written.digest(), written.size())),
     }])
+}
+
+/// Writes blobs of a few bytes.
+fn blobs(count: u64) -> Result<Vec<NamedValue>, Failure> {
+    for n in 0..count {
+        let writer = Writer::new();
+        writer.write(&n.to_le_bytes()).map_err(|e| broken(format!("{e:?}")))?;
+        writer.finish().map_err(|e| broken(format!("{e:?}")))?;
+    }
+    Ok(vec![output("count", count.to_string())])
 }
 
 fn fill(bytes: u64) -> Result<Vec<NamedValue>, Failure> {
