@@ -118,6 +118,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    if let Err(error) = eyot_link::allow_descriptors() {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
     let server = Server::start(args).await.context("failed to start")?;
     notify::send("READY=1");
     let failed = tokio::select! {

@@ -3,8 +3,8 @@
 use crate::bindings::exports::eyot::task::task::Description as GuestDescription;
 use crate::bindings::eyot::task::types as wit;
 use crate::bindings::{EyotTask, EyotTaskPre};
-use crate::capability::State;
 use crate::capability::log::clip;
+use crate::capability::{MAX_HANDLES, State};
 use crate::error::is_full;
 use crate::limits::Meter;
 use crate::{CancelToken, Limits, Prepared, Services, values};
@@ -27,9 +27,6 @@ const MIN_TRANSFER_BYTES: u64 = 16 << 20;
 const MAX_TRANSFER_BYTES: u64 = 512 << 20;
 /// How the engine says that a guest went beyond them; it has no type for this error.
 const TRANSFER_EXCEEDED: &str = "fuel allocated for hostcalls has been exhausted";
-
-/// Most handles that a guest holds.
-const MAX_HANDLES: usize = 10_000;
 
 /// All that the host needs to know of an attempt. Serialisable, so that a host in a process of its own can be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -176,6 +176,9 @@ fn host_name() -> Option<String> {
 
 fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
     let _lock = if data.is_dir() { Some(lock(data)?) } else { None };
+    if let Err(error) = eyot_link::allow_descriptors() {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
     copies::settle(data);
     let config = match AgentConfig::load(data) {
         Err(error @ ConfigError::NotJoined(_)) => return Err(error.into()),

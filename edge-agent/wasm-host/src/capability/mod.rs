@@ -38,8 +38,9 @@ pub(crate) struct State {
     pub(crate) wasi: wasi::Wasi,
 }
 
-/// Most entries of the resource table, which holds what the guest has handles of.
-const MAX_HANDLES: usize = 1_000;
+/// Most handles that a guest holds, and most entries of the resource table behind them. An open blob or file is a
+/// descriptor of the agent, which has some thousands for all attempts.
+pub(crate) const MAX_HANDLES: usize = 256;
 
 impl State {
     pub(crate) fn new(spec: AttemptSpec, services: Arc<dyn Services>, meter: Meter) -> Self {
