@@ -3,6 +3,7 @@
 use crate::api::agents::is_agent_name;
 use crate::clock;
 use crate::fleet::Fleet;
+use crate::grants::may_be_named;
 use crate::store::{AgentRecord, Change, Error, Guard, Store};
 use eyot_link::{Admission, Enrolment, Serial, Standing};
 use eyot_model::{AgentId, Millis, Position, Timestamp};
@@ -41,7 +42,10 @@ impl eyot_link::Authority for Authority {
             let admission = self.admission(clock::wall())?;
             let name = match &invite.name {
                 Some(name) => name.clone(),
-                None => self.free_name(enrolment.name, enrolment.agent),
+                None => self
+                    .free_name(enrolment.name, enrolment.agent)
+                    .await
+                    .map_err(|error| broken(&error))?,
             };
             let record = AgentRecord {
                 id: enrolment.agent,
@@ -119,8 +123,8 @@ impl Authority {
         Ok(Admission { serial, not_after })
     }
 
-    /// The wanted name if it is one, with a number behind it if it is taken.
-    fn free_name(&self, wanted: &str, agent: AgentId) -> String {
+    /// The wanted name if it is one, with a number behind it if it is another agent's, or a namespace of others.
+    async fn free_name(&self, wanted: &str, agent: AgentId) -> Result<String, Error> {
         let mut base: String = wanted
             .chars()
             .take(50)
@@ -131,11 +135,13 @@ impl Authority {
             "agent".clone_into(&mut base);
         }
         let numbered = (2..NAME_TRIES).map(|n| format!("{base}-{n}"));
-        let free = |name: &String| self.fleet.find(name).is_none_or(|other| other == agent);
-        std::iter::once(base.clone())
-            .chain(numbered)
-            .find(free)
-            .unwrap_or_else(|| format!("{base}-{:x}", agent.0 >> 96))
+        for name in std::iter::once(base.clone()).chain(numbered) {
+            let free = self.fleet.find(&name).is_none_or(|other| other == agent);
+            if free && may_be_named(&self.store, &name, Some(agent)).await? {
+                return Ok(name);
+            }
+        }
+        Ok(format!("{base}-{:x}", agent.0 >> 96))
     }
 }
 

@@ -7,6 +7,15 @@ use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// The namespace of whoever says none.
+const COMMON: &str = "default";
+
+/// Whether a name may be given to an agent, as far as namespaces go: by its name it may write to the one of that name, so
+/// that must not be one in which others have something.
+pub(crate) async fn may_be_named(store: &Store, name: &str, agent: Option<AgentId>) -> Result<bool, Error> {
+    Ok(name != COMMON && !store.is_namespace_of_others(name, agent).await?)
+}
+
 /// Cheap to clone; clones share it. What is known here is committed.
 #[derive(Clone, Default)]
 pub(crate) struct Grants {

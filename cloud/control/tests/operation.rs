@@ -224,3 +224,30 @@ async fn an_agent_whose_clock_is_off_works_and_is_shown_so() {
     working.abort();
     plane.server.stop().await;
 }
+
+/// By its name an agent may write to the namespace of that name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_wants_the_name_of_a_namespace_gets_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::start(args(&dir)).await;
+    plane.register().await;
+    let text = WORKFLOW.replace("name: hello", "name: hello, namespace: plant-a");
+    assert_ne!(text, WORKFLOW);
+    let (status, body) = plane
+        .post(
+            "/v1/runs",
+            &json!({"workflow": {"source": {"text": text}}, "inputs": {"who": "me"}}),
+        )
+        .await;
+    assert!(status.is_success(), "{body}");
+
+    for (wanted, given) in [("plant-a", "plant-a-2"), ("default", "default-2"), ("plant-b", "plant-b")] {
+        let agent = Agent::join(&plane.invite(json!({})).await, wanted).await.unwrap();
+        let (status, view) = plane.get(&format!("/v1/agents/{}", agent.identity.agent())).await;
+        assert_eq!((status.as_u16(), view["name"].as_str()), (200, Some(given)));
+    }
+    for name in ["plant-a", "default"] {
+        let (status, problem) = plane.post("/v1/agents/invite", &json!({"name": name})).await;
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (409, Some("agent.name-is-namespace")));
+    }
+}

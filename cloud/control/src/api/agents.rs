@@ -4,6 +4,7 @@ use super::body::{Body, Params};
 use super::{App, Error};
 use crate::clock;
 use crate::conductor::Input;
+use crate::grants::may_be_named;
 use crate::store::{Change, Invite};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -51,6 +52,14 @@ pub(super) async fn invite(State(app): State<App>, Body(request): Body<InviteReq
         }
         if app.fleet.find(name).is_some() {
             return Err(Error::conflict("agent.name-taken", format!("there is an agent `{name}`")));
+        }
+        if !may_be_named(&app.store, name, None).await? {
+            return Err(Error::conflict(
+                "agent.name-is-namespace",
+                format!(
+                    "`{name}` is a namespace in use, and an agent of that name could write to it; choose another name, and grant what it needs"
+                ),
+            ));
         }
     }
     let valid_for = request.valid_for.unwrap_or(LONGEST);
