@@ -1,5 +1,10 @@
 //! Which blobs an agent may read and write: those that its assignments in unfinished runs name. Answered from memory;
 //! what is known here is committed. The rule itself is [`eyot_coordinator::Readable`].
+//!
+//! What a result names, those that wait for it may read from then on, and its owner. An agent knows the digests of a whole run,
+//! so a name alone gives no right to what is here already: the agent has to have brought it, to the last byte, or to show
+//! that it has it, or may read it. That it did is remembered while the control plane runs; over each new link an agent offers again
+//! what it is about to name.
 
 use crate::clock;
 use eyot_coordinator::{Readable, literals};
@@ -7,7 +12,7 @@ use eyot_link::{BlobPolicy, Peer};
 use eyot_model::{AgentId, BlobRef, Digest, Event, FragmentId, Millis, Outcome, Path, RunId, TaskIx, Timestamp, Value, Workflow};
 use eyot_wire::UploadLimits;
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Blobs that an agent may have brought which no committed result names yet.
@@ -24,6 +29,9 @@ pub(crate) fn upload_limits(max_upload: u64) -> UploadLimits {
     }
 }
 
+/// Blobs of an agent that results name already and that it may name in others, the latest ones.
+const MOST_NAMED: usize = 1_024;
+
 /// Cheap to clone; clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Access {
@@ -35,8 +43,18 @@ struct Inner {
     runs: HashMap<RunId, RunBlobs>,
     /// Unfinished runs that an agent was given a part of.
     works_on: HashMap<AgentId, BTreeSet<RunId>>,
-    /// What each agent brought, and when it began to.
-    unnamed: HashMap<AgentId, HashMap<Digest, (u64, Timestamp)>>,
+    /// What each agent brings that no result names yet.
+    unnamed: HashMap<AgentId, HashMap<Digest, Brought>>,
+    /// What each agent brought before.
+    named: HashMap<AgentId, VecDeque<Digest>>,
+}
+
+struct Brought {
+    size: u64,
+    /// When it began to.
+    since: Timestamp,
+    /// It has all of it.
+    whole: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +62,8 @@ struct RunBlobs {
     fragments: HashMap<FragmentId, (AgentId, Readable)>,
     /// Blobs that each task's results name.
     results: HashMap<TaskIx, HashSet<Digest>>,
+    /// Blobs that results name whose agent is not known to have them.
+    withheld: HashMap<Digest, Vec<(TaskIx, AgentId)>>,
     /// The state that each instance saved last, where it is a blob.
     saved: BTreeMap<Path, Digest>,
 }
@@ -93,11 +113,17 @@ impl Access {
         }
     }
 
-    /// Blobs that a committed result names, and who brought them.
-    pub(crate) fn result(&self, run: RunId, task: TaskIx, blobs: Vec<Digest>, from: Option<AgentId>) {
+    /// Blobs that a committed result names, and who brought them. Those in `withheld` nobody may read by it, until its agent
+    /// brings them.
+    pub(crate) fn result(&self, run: RunId, task: TaskIx, mut blobs: Vec<Digest>, withheld: &[Digest], from: Option<AgentId>) {
         let mut inner = self.inner.write();
-        if let Some(unnamed) = from.and_then(|agent| inner.unnamed.get_mut(&agent)) {
-            blobs.iter().for_each(|digest| _ = unnamed.remove(digest));
+        blobs.retain(|digest| !withheld.contains(digest));
+        if let Some(agent) = from {
+            blobs.iter().for_each(|digest| inner.is_named(agent, digest));
+            let run = inner.runs.entry(run).or_default();
+            for digest in withheld {
+                run.withheld.entry(*digest).or_default().push((task, agent));
+            }
         }
         inner.runs.entry(run).or_default().results.entry(task).or_default().extend(blobs);
     }
@@ -115,8 +141,8 @@ impl Access {
         blobs.saved.insert(path, digest);
         let owns = |(_, readable): &&(AgentId, Readable)| readable.states_of.contains(&path.task);
         let owner = blobs.fragments.values().find(owns).map(|(owner, _)| *owner);
-        if let Some(unnamed) = owner.and_then(|owner| inner.unnamed.get_mut(&owner)) {
-            unnamed.remove(&digest);
+        if let Some(owner) = owner {
+            inner.is_named(owner, &digest);
         }
     }
 
@@ -132,15 +158,19 @@ impl Access {
     }
 
     /// Blobs that agents brought for results which are not committed yet, however long they wait for what comes before them.
-    pub(crate) fn brought(&self) -> BTreeSet<Digest> {
+    pub(crate) fn unnamed(&self) -> BTreeSet<Digest> {
         let inner = self.inner.read();
         inner.unnamed.values().flat_map(|unnamed| unnamed.keys().copied()).collect()
     }
 
-    fn may_read(&self, agent: AgentId, digest: &Digest) -> bool {
-        let inner = self.inner.read();
-        let mut runs = inner.works_on.get(&agent).into_iter().flatten();
-        runs.any(|run| inner.runs.get(run).is_some_and(|blobs| blobs.may_read(agent, digest)))
+    /// Whether an agent is known to have the bytes of a blob: it may read it, or it brought it.
+    pub(crate) fn may_name(&self, agent: AgentId, digest: &Digest) -> bool {
+        self.inner.read().may_name(agent, digest)
+    }
+
+    /// An agent brought a blob, or showed that it has it.
+    fn brought(&self, agent: AgentId, digest: &Digest) {
+        self.inner.write().brought(agent, digest);
     }
 
     /// Writes are bounded: by one blob's size, and by how much an agent brings before its results name it.
@@ -152,29 +182,82 @@ impl Access {
         if !inner.works_on.contains_key(&agent) {
             return Err("it owns no part of an unfinished run".to_owned());
         }
+        if inner.may_name(agent, digest) {
+            return Ok(());
+        }
         let unnamed = inner.unnamed.entry(agent).or_default();
-        let full = |unnamed: &HashMap<Digest, (u64, Timestamp)>| {
-            let bytes: u64 = unnamed.values().map(|(size, _)| size).sum();
+        let full = |unnamed: &HashMap<Digest, Brought>| {
+            let bytes: u64 = unnamed.values().map(|brought| brought.size).sum();
             unnamed.len() >= limits.count as usize || bytes.saturating_add(size) > limits.together
         };
         if !unnamed.contains_key(digest) && full(unnamed) {
-            unnamed.retain(|_, (_, since)| now.since(*since) < UNNAMED_LIFE);
+            unnamed.retain(|_, brought| now.since(brought.since) < UNNAMED_LIFE);
             if full(unnamed) {
                 return Err("it brought more than its results name; try again later".to_owned());
             }
         }
-        unnamed.insert(*digest, (size, now));
+        let brought = Brought {
+            size,
+            since: now,
+            whole: false,
+        };
+        unnamed.insert(*digest, brought);
         Ok(())
     }
 }
 
 impl Inner {
+    fn may_read(&self, agent: AgentId, digest: &Digest) -> bool {
+        let mut runs = self.works_on.get(&agent).into_iter().flatten();
+        runs.any(|run| self.runs.get(run).is_some_and(|blobs| blobs.may_read(agent, digest)))
+    }
+
+    fn may_name(&self, agent: AgentId, digest: &Digest) -> bool {
+        let brought = self.unnamed.get(&agent).and_then(|unnamed| unnamed.get(digest));
+        brought.is_some_and(|brought| brought.whole)
+            || self.named.get(&agent).is_some_and(|named| named.contains(digest))
+            || self.may_read(agent, digest)
+    }
+
+    fn brought(&mut self, agent: AgentId, digest: &Digest) {
+        if let Some(brought) = self.unnamed.get_mut(&agent).and_then(|unnamed| unnamed.get_mut(digest)) {
+            brought.whole = true;
+        }
+        // Results that named it before: others need it after all.
+        for run in self.works_on.get(&agent).into_iter().flatten() {
+            let Some(blobs) = self.runs.get_mut(run) else { continue };
+            let Some(withheld) = blobs.withheld.get_mut(digest) else { continue };
+            for (task, _) in withheld.extract_if(.., |(_, by)| *by == agent) {
+                blobs.results.entry(task).or_default().insert(*digest);
+            }
+        }
+    }
+
+    /// Something that is committed names a blob of the agent's.
+    fn is_named(&mut self, agent: AgentId, digest: &Digest) {
+        let brought = self.unnamed.get_mut(&agent).and_then(|unnamed| unnamed.remove(digest));
+        let whole = brought.is_some_and(|brought| brought.whole);
+        let named = self.named.entry(agent).or_default();
+        let at = named.iter().position(|known| known == digest);
+        if at.and_then(|at| named.remove(at)).is_some() || whole {
+            named.push_back(*digest);
+        }
+        if named.len() > MOST_NAMED {
+            named.pop_front();
+        }
+    }
+
     fn leaves(&mut self, agent: AgentId, run: RunId) {
         if let Some(runs) = self.works_on.get_mut(&agent) {
             runs.remove(&run);
             if runs.is_empty() {
                 self.works_on.remove(&agent);
-                self.unnamed.remove(&agent);
+                // It may be given the same part again, and tell of what it brought for it.
+                let unnamed = self.unnamed.remove(&agent).into_iter().flatten();
+                let named = self.named.entry(agent).or_default();
+                named.extend(unnamed.filter(|(_, brought)| brought.whole).map(|(digest, _)| digest));
+                let over = named.len().saturating_sub(MOST_NAMED);
+                named.drain(..over);
             }
         }
     }
@@ -228,13 +311,24 @@ pub(crate) struct Policy {
 
 impl BlobPolicy for Policy {
     fn may_read(&self, peer: Peer, digest: &Digest) -> bool {
-        matches!(peer, Peer::Agent(agent) if self.access.may_read(agent, digest))
+        // What it brought it may have back: its disk may have lost it since.
+        self.may_name(peer, digest)
     }
 
     fn may_write(&self, peer: Peer, digest: &Digest, size: u64) -> Result<(), String> {
         match peer {
             Peer::Agent(agent) => self.access.may_write(agent, digest, size, &self.limits, clock::now()),
             Peer::Cloud => Err("only agents bring blobs here".to_owned()),
+        }
+    }
+
+    fn may_name(&self, peer: Peer, digest: &Digest) -> bool {
+        matches!(peer, Peer::Agent(agent) if self.access.may_name(agent, digest))
+    }
+
+    fn brought(&self, peer: Peer, digest: &Digest) {
+        if let Peer::Agent(agent) = peer {
+            self.access.brought(agent, digest);
         }
     }
 }
@@ -256,6 +350,10 @@ mod tests {
         }
     }
 
+    fn may_read(access: &Access, agent: AgentId, digest: &Digest) -> bool {
+        access.inner.read().may_read(agent, digest)
+    }
+
     const NOW: Timestamp = Timestamp(1_000_000);
     const RUN: RunId = RunId(1);
     const ONE: AgentId = AgentId(1);
@@ -266,9 +364,9 @@ mod tests {
         let access = Access::default();
         access.assign(RUN, FragmentId(0), Some((ONE, readable(10, &[0]))));
         access.assign(RUN, FragmentId(1), Some((TWO, readable(11, &[0, 1]))));
-        access.result(RUN, TaskIx(0), vec![digest(20)], Some(ONE));
-        access.result(RUN, TaskIx(1), vec![digest(21)], Some(TWO));
-        let reads = |agent| -> Vec<usize> { (10..30).filter(|n| access.may_read(agent, &digest(*n))).collect() };
+        access.result(RUN, TaskIx(0), vec![digest(20)], &[], Some(ONE));
+        access.result(RUN, TaskIx(1), vec![digest(21)], &[], Some(TWO));
+        let reads = |agent| -> Vec<usize> { (10..30).filter(|n| may_read(&access, agent, &digest(*n))).collect() };
         assert_eq!(reads(ONE), [10, 20]);
         assert_eq!(reads(TWO), [11, 20, 21]);
         assert_eq!(reads(AgentId(3)), [] as [usize; 0]);
@@ -295,16 +393,16 @@ mod tests {
         let access = Access::default();
         let write = |agent, n: usize, size, now| access.may_write(agent, &digest(n), size, &upload_limits(10), now);
         assert!(write(ONE, 0, 1, NOW).is_err(), "it has no work");
-        access.assign(RUN, FragmentId(0), Some((ONE, readable(0, &[0]))));
+        access.assign(RUN, FragmentId(0), Some((ONE, readable(50, &[0]))));
         assert!(write(ONE, 0, 11, NOW).is_err(), "too large");
         for n in 0..4 {
             write(ONE, n, 10, NOW).unwrap();
         }
         write(ONE, 0, 10, NOW).expect("the same one again, after a cut");
         assert!(write(ONE, 4, 1, NOW).is_err(), "more than four of the largest");
-        assert_eq!(access.brought().len(), 4);
-        access.result(RUN, TaskIx(0), vec![digest(1)], Some(ONE));
-        assert!(!access.brought().contains(&digest(1)), "it has a name now");
+        assert_eq!(access.unnamed().len(), 4);
+        access.result(RUN, TaskIx(0), vec![digest(1)], &[], Some(ONE));
+        assert!(!access.unnamed().contains(&digest(1)), "it has a name now");
         write(ONE, 4, 10, NOW).expect("a result named one of them");
         assert!(write(ONE, 5, 1, NOW).is_err());
         write(ONE, 5, 1, NOW.after(UNNAMED_LIFE)).expect("what no result named by now was of none");
@@ -314,5 +412,39 @@ mod tests {
         assert!(write(ONE, 9_999, 0, NOW.after(UNNAMED_LIFE)).is_err(), "too many");
         access.end(RUN);
         assert!(write(ONE, 6, 1, NOW).is_err());
+    }
+
+    #[test]
+    fn a_result_gives_no_right_to_what_its_agent_neither_brought_nor_may_read() {
+        let access = Access::default();
+        let part = || Some((ONE, readable(10, &[0])));
+        access.assign(RUN, FragmentId(0), part());
+        let may_name = |n| access.may_name(ONE, &digest(n));
+        assert!(may_name(10), "it may read it");
+        assert!(!may_name(77), "it knows the digest and nothing else");
+        access.result(RUN, TaskIx(0), vec![digest(76), digest(77)], &[digest(77)], Some(ONE));
+        assert_eq!(
+            (may_read(&access, ONE, &digest(76)), may_read(&access, ONE, &digest(77))),
+            (true, false)
+        );
+
+        access.may_write(ONE, &digest(77), 1, 10, NOW).unwrap();
+        assert!(!may_name(77), "it only said that it would bring it");
+        access.brought(ONE, &digest(77));
+        assert!(may_read(&access, ONE, &digest(77)), "what it named it has brought");
+        access.may_write(ONE, &digest(78), 1, 10, NOW).unwrap();
+        access.brought(ONE, &digest(78));
+        access.may_write(ONE, &digest(78), 1, 10, NOW).unwrap();
+        assert!(may_name(78), "it offered it again");
+        // What it brought it may name again: in another run, and when the part comes back to it.
+        access.result(RUN, TaskIx(0), vec![digest(78)], &[], Some(ONE));
+        access.may_write(ONE, &digest(79), 1, 10, NOW).unwrap();
+        access.brought(ONE, &digest(79));
+        access.end(RUN);
+        assert_eq!((may_name(10), may_name(78), may_name(79)), (false, true, true));
+        // What others brought is theirs.
+        access.assign(RUN, FragmentId(0), part());
+        access.result(RUN, TaskIx(1), vec![digest(80)], &[], Some(TWO));
+        assert!(!may_name(80));
     }
 }

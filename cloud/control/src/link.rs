@@ -272,12 +272,23 @@ impl Links {
                     why,
                 }
             }
-            ToCloud::Saved { run, fragment, state } => Input::Saved {
-                agent,
-                run,
-                fragment,
-                state,
-            },
+            ToCloud::Saved { run, fragment, state } => {
+                // It follows its blob over the same link.
+                if let Some(digest) = state
+                    .blob()
+                    .map(|blob| blob.digest)
+                    .filter(|digest| !self.access.may_name(agent, digest))
+                {
+                    tracing::warn!(%agent, %run, %digest, "dropped a saved state: its agent neither brought nor may read it");
+                    return Ok(Ok(()));
+                }
+                Input::Saved {
+                    agent,
+                    run,
+                    fragment,
+                    state,
+                }
+            }
             ToCloud::Yielded { run, fragment, epoch, .. } => Input::Yielded {
                 agent,
                 run,

@@ -71,7 +71,7 @@ impl Retention {
         self.unless_full(vec![Change::DropUnusedTexts, Change::Forget { before: since, now }])
             .await?;
         // First, because a result that commits meanwhile moves them from here to there.
-        let brought = self.access.brought();
+        let brought = self.access.unnamed();
         let mut named = self.store.named_blobs(since).await?;
         named.extend(brought);
         let (blobs, young) = (self.blobs.clone(), self.keep_uploads.as_duration());

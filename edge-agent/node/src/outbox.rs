@@ -208,9 +208,9 @@ impl Outbox {
         self.sent = sent;
     }
 
-    /// The link is new: nothing was sent over it, and uploads have to be looked at again. What was brought over an earlier one
-    /// may be gone meanwhile: the cloud keeps for a while only what no committed result names, and its store may be an older
-    /// one. To offer what is there costs no more than the question.
+    /// The link is new: nothing was sent over it. Every blob is offered again, because a control plane takes none on trust,
+    /// one that was started anew does not know who brought what, and what was brought over an earlier link may be gone
+    /// meanwhile: the cloud keeps for a while only what no committed result names. Bytes that it has do not move again.
     pub(crate) fn restart(&mut self) {
         self.sent = 0;
         self.uploading.clear();
@@ -308,6 +308,29 @@ mod tests {
                 assert_eq!(told, if fits { 0 } else { 2 }, "{blobs:?}");
             }
         }
+    }
+
+    #[test]
+    fn over_a_new_link_blobs_are_offered_again() {
+        let blob = BlobRef {
+            digest: Digest([4; 32]),
+            size: 1,
+            form: BlobForm::Raw,
+        };
+        let mut outbox = Outbox::default();
+        outbox.push(item(1), 1, vec![blob]);
+        assert_eq!(outbox.uploads(), [blob]);
+        outbox.uploaded(blob.digest);
+        let synced = Position { generation: 1, n: 1 };
+        assert!(outbox.next_report(synced).is_some());
+        outbox.restart();
+        assert!(
+            outbox.next_report(synced).is_none(),
+            "not before the control plane has it by this agent's hand"
+        );
+        assert_eq!(outbox.uploads(), [blob]);
+        outbox.uploaded(blob.digest);
+        assert!(outbox.next_report(synced).is_some());
     }
 
     #[test]

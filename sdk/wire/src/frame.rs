@@ -106,6 +106,7 @@ mod tests {
             let _ = decode::<crate::ToAgent>(&bytes);
             let _ = decode::<crate::EnrolRequest>(&bytes);
             let _ = decode::<crate::BlobRequest>(&bytes);
+            let _ = decode::<crate::BlobProof>(&bytes);
         }
     }
 }

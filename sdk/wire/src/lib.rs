@@ -21,7 +21,7 @@ pub use message::{
 pub use own::{Deployed, Deployment, OwnRun, Submission};
 pub use saved::{INLINE_STATE, SavedBody, SavedState};
 pub use stream::{CloseCode, StreamKind, stream_code};
-pub use transfer::{BLOB_LIMIT, BlobReply, BlobRequest, RANGE_LIMIT, UploadLimits};
+pub use transfer::{BLOB_LIMIT, BlobProof, BlobReply, BlobRequest, RANGE_LIMIT, UploadLimits};
 
 /// Protocol names offered in the TLS handshake, newest first.
 pub mod alpn {

@@ -8,7 +8,9 @@
 //! Get: -> BlobRequest::Get   <- BlobReply::Ready, outline if asked for, bytes from `offset` to the end
 //!                            -> end of the stream, or BlobReply::Corrupt before it
 //! Put: -> BlobRequest::Put   <- BlobReply::Ready   -> outline if asked for, bytes from `offset` on
-//!                            <- BlobReply::Stored, several, cumulative; the last one at `size`
+//!                            <- BlobReply::Stored, several, cumulative
+//!                            <- BlobReply::Prove   -> BlobProof, where not all bytes came from this side
+//!                            <- BlobReply::Stored at `size`
 //! ```
 
 use eyot_model::{BlobRef, Digest};
@@ -54,6 +56,17 @@ pub enum BlobReply {
     Busy {
         reason: String,
     },
+    /// To `Put`: all of it is here, and not all of it from you; show that you have it.
+    Prove {
+        nonce: [u8; 32],
+    },
+}
+
+/// That this side has all bytes of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobProof {
+    /// BLAKE3 of the bytes, under the nonce as the key.
+    pub keyed: [u8; 32],
 }
 
 /// How much the control plane takes from an agent before a committed result names it. A result that names more can never be

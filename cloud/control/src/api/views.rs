@@ -59,7 +59,7 @@ pub(super) fn detail(
     let mut fragments = Fragments::default();
     for entry in entries {
         fragments.note(entry, workflow, fleet);
-        if let Entry::Event { event, agent } = entry {
+        if let Entry::Event { event, agent, .. } = entry {
             let _ = run.replay(event);
             if let (Some(agent), Event::Started { path, .. } | Event::Ended { path, .. }) = (agent, event) {
                 ran_on.insert(*path, *agent);
@@ -130,7 +130,7 @@ fn task(run: RunId, name: &str, item: Option<u32>, instance: &Instance, agent: O
 pub(super) fn event(seq: u64, entry: &Entry, workflow: &Workflow, fleet: &Fleet) -> RunEvent {
     let name = |task: TaskIx| workflow.tasks.get(task.index()).map(|task| task.name.clone());
     match entry {
-        Entry::Event { event, agent } => {
+        Entry::Event { event, agent, .. } => {
             let mut view = eyot_engine::view::event(seq, event, workflow);
             view.agent = agent.map(|agent| fleet.name(agent));
             view

@@ -62,6 +62,7 @@ pub(super) enum Effect {
         run: RunId,
         task: TaskIx,
         blobs: Vec<Digest>,
+        withheld: Vec<Digest>,
         from: Option<AgentId>,
     },
     /// The agent is to be told what it has not confirmed.
@@ -199,11 +200,17 @@ impl Carrier {
             Effect::Begin { run, workflow } => self.board.begin(run, workflow, 0),
             Effect::Assign { run, fragment, owner } => self.access.assign(run, fragment, owner),
             Effect::Saved { run, path, state } => self.access.saved(run, path, state),
-            Effect::Result { run, task, blobs, from } => self.access.result(run, task, blobs, from),
             Effect::Redeploy(agent) => {
                 let (store, fleet, access) = (self.store.clone(), self.fleet.clone(), self.access.clone());
                 tokio::spawn(async move { deploying::redeploy(&store, &fleet, &access, agent).await });
             }
+            Effect::Result {
+                run,
+                task,
+                blobs,
+                withheld,
+                from,
+            } => self.access.result(run, task, blobs, &withheld, from),
             Effect::Owned(owned) => self.board.set_owned(owned),
         }
     }

@@ -61,10 +61,10 @@ impl Conductor {
                 live.last_entry = *last;
                 for (_, entry) in page {
                     match entry {
-                        Entry::Event { event, .. } => {
+                        Entry::Event { event, agent, withheld } => {
                             live.count(&event);
                             if let Some((task, blobs)) = crate::access::results(&event) {
-                                access.result(run, task, blobs, None);
+                                access.result(run, task, blobs, &withheld, agent);
                             }
                             events.push(event);
                         }

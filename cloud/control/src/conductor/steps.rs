@@ -107,16 +107,29 @@ impl Conductor {
             }
             self.options.planning.learn(&live.workflow, &event, agent);
         }
+        let mut withheld = Vec::new();
         if let Some((task, blobs)) = crate::access::results(&event) {
+            if let Some(agent) = agent {
+                // What is not here there is no right to; whoever brings it later has it.
+                let (access, here) = (&self.options.access, &self.options.blobs);
+                let unproven = blobs
+                    .iter()
+                    .filter(|digest| !access.may_name(agent, digest) && here.contains(digest));
+                withheld.extend(unproven.copied());
+            }
+            if let (Some(digest), Some(agent)) = (withheld.first(), agent) {
+                tracing::warn!(%run, %agent, %digest, "a result names a blob that its agent did not show to have: nobody may read it by that");
+            }
             step.effects.push(Effect::Result {
                 run,
                 task,
                 blobs,
+                withheld: withheld.clone(),
                 from: agent,
             });
         }
         let cancels = matches!(event, Event::CancelRequested { .. });
-        push_entry(live, run, Entry::Event { event, agent }, step);
+        push_entry(live, run, Entry::Event { event, agent, withheld }, step);
         if cancels {
             self.set_state(run, RunState::Cancelling, None, step);
         }

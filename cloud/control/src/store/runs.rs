@@ -14,7 +14,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Entry {
     /// A fact of the run, and who said so; None for the control plane itself.
-    Event { event: Event, agent: Option<AgentId> },
+    Event {
+        event: Event,
+        agent: Option<AgentId>,
+        /// Blobs that it names and gives no right to read: its agent did not show to have them.
+        withheld: Vec<Digest>,
+    },
     Assigned {
         fragment: FragmentId,
         epoch: Epoch,

@@ -39,6 +39,7 @@ fn cancel_requested(by: &str) -> Entry {
     Entry::Event {
         event: Event::CancelRequested { by: by.into(), at: AT },
         agent: None,
+        withheld: Vec::new(),
     }
 }
 
@@ -172,6 +173,7 @@ async fn what_was_committed_is_there_after_a_restart_and_a_closed_store_refuses(
             retry_at: None,
         },
         agent: Some(AgentId(9)),
+        withheld: Vec::new(),
     };
     store
         .commit(

@@ -3,10 +3,11 @@ use super::log::warned;
 use crate::link::Shared;
 use crate::{BlobPolicy, BlobService, CloudLink, Peer, TransferError, fetch, frames, push};
 use eyot_blob::{RANGE_LEN, Store};
-use eyot_model::Digest;
-use eyot_wire::{BlobReply, BlobRequest, StreamKind};
+use eyot_model::{AgentId, Digest};
+use eyot_wire::{BlobProof, BlobReply, BlobRequest, StreamKind};
 use quinn::{RecvStream, SendStream};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock};
 use tempfile::TempDir;
 
 const MIB: usize = RANGE_LEN as usize;
@@ -403,4 +404,99 @@ async fn a_file_that_rots_is_refused_by_the_receiver_and_quarantined_by_the_hold
     .await;
     assert!(error);
     assert!(std::fs::read_dir(dir.path().join("quarantine")).unwrap().next().is_some());
+}
+
+/// Takes nobody at their word.
+#[derive(Default)]
+struct Strict(Mutex<BTreeSet<(AgentId, Digest)>>);
+
+impl Strict {
+    fn has(&self, peer: Peer, digest: &Digest) -> bool {
+        matches!(peer, Peer::Agent(agent) if self.0.lock().unwrap().contains(&(agent, *digest)))
+    }
+}
+
+impl BlobPolicy for Strict {
+    fn may_read(&self, _: Peer, _: &Digest) -> bool {
+        false
+    }
+
+    fn may_write(&self, _: Peer, _: &Digest, _: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn may_name(&self, peer: Peer, digest: &Digest) -> bool {
+        self.has(peer, digest)
+    }
+
+    fn brought(&self, peer: Peer, digest: &Digest) {
+        if let Peer::Agent(agent) = peer {
+            self.0.lock().unwrap().insert((agent, *digest));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_offers_a_blob_that_is_there_proves_to_have_it() {
+    let cloud = Cloud::start();
+    let (there, here) = (place(), place());
+    let policy = Arc::new(Strict::default());
+    let service = BlobService::new(there.store.clone(), policy.clone(), 64);
+    let (first, second, spy) = (cloud.link().await, cloud.link().await, cloud.link().await);
+    for linked in [&first, &second, &spy] {
+        service.attach(&linked.cloud.link);
+    }
+    let peer = |linked: &Linked| Peer::Agent(linked.credential().agent);
+    let blob = bytes(3 * MIB + 7, 1);
+    let digest = here.store.put(&blob).unwrap().digest;
+    let size = blob.len() as u64;
+
+    let moved = soon(push(&first.agent.link, digest, &here.store)).await.unwrap();
+    assert_eq!((moved.moved, policy.has(peer(&first), &digest)), (size, true));
+    // It has the bytes, and need not send them.
+    assert!(!policy.has(peer(&second), &digest));
+    let moved = soon(push(&second.agent.link, digest, &here.store)).await.unwrap();
+    assert_eq!((moved.moved, policy.has(peer(&second), &digest)), (0, true));
+    // Once more, without a proof.
+    soon(push(&second.agent.link, digest, &here.store)).await.unwrap();
+
+    // To know the digest is not enough, nor is a proof for another nonce.
+    for keyed in [digest.0, *blake3::keyed_hash(&[7; 32], &blob).as_bytes()] {
+        let (mut send, mut recv, reply) = soon(raw_put(&spy.agent.link.shared, digest, size)).await;
+        assert!(matches!(reply, BlobReply::Ready { offset, .. } if offset == size), "{reply:?}");
+        let reply: BlobReply = soon(frames::read_frame(&mut recv, 1 << 16)).await.unwrap();
+        assert!(matches!(reply, BlobReply::Prove { .. }), "{reply:?}");
+        frames::write_frame(&mut send, &BlobProof { keyed }).await.unwrap();
+        let reply: BlobReply = soon(frames::read_frame(&mut recv, 1 << 16)).await.unwrap();
+        assert!(matches!(reply, BlobReply::Denied { .. }), "{reply:?}");
+    }
+    assert!(!policy.has(peer(&spy), &digest));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_brings_the_end_of_a_blob_proves_to_have_its_beginning() {
+    let cloud = Cloud::start();
+    let (there, here) = (place(), place());
+    let policy = Arc::new(Strict::default());
+    let service = BlobService::new(there.store.clone(), policy.clone(), 64);
+    let (first, second) = (cloud.link().await, cloud.link().await);
+    service.attach(&first.cloud.link);
+    service.attach(&second.cloud.link);
+    let blob = bytes(3 * MIB, 2);
+    let digest = here.store.put(&blob).unwrap().digest;
+    let outline = here.store.source(&digest).unwrap().unwrap().outline().encode();
+
+    // Two ranges, and then a cut.
+    let (mut send, mut recv, reply) = soon(raw_put(&first.agent.link.shared, digest, blob.len() as u64)).await;
+    assert!(matches!(reply, BlobReply::Ready { outline: true, .. }), "{reply:?}");
+    send.write_all(&outline).await.unwrap();
+    send.write_all(&blob[..2 * MIB]).await.unwrap();
+    soon(acknowledged(&mut recv, 2 * RANGE_LEN)).await;
+    send.finish().unwrap();
+    soon(async { while frames::read_frame::<BlobReply>(&mut recv, 1 << 16).await.is_ok() {} }).await;
+
+    let moved = soon(push(&second.agent.link, digest, &here.store)).await.unwrap();
+    assert_eq!(moved.moved, RANGE_LEN);
+    let has = |linked: &Linked| policy.has(Peer::Agent(linked.credential().agent), &digest);
+    assert_eq!((has(&first), has(&second)), (false, true));
 }

@@ -1,5 +1,6 @@
 //! Blobs over a link: fetched, pushed, served, each range verified before it is kept, passed on or acknowledged.
 
+mod proof;
 mod receive;
 mod send;
 mod service;
@@ -10,7 +11,7 @@ use crate::link::{Link, Shared};
 use crate::{Error, Kind, frames};
 use eyot_blob::{Begin, Outline, Source, Store};
 use eyot_model::Digest;
-use eyot_wire::{BLOB_LIMIT, BlobReply, BlobRequest, RANGE_LIMIT, StreamKind, stream_code};
+use eyot_wire::{BLOB_LIMIT, BlobProof, BlobReply, BlobRequest, RANGE_LIMIT, StreamKind, stream_code};
 use quinn::{RecvStream, SendStream, VarInt};
 use std::time::{Duration, Instant};
 
@@ -160,29 +161,45 @@ pub async fn push<S>(link: &Link<S>, digest: Digest, store: &Store) -> Result<Mo
         }
         send::ranges(&mut stream, &source, offset).await
     };
-    let stored = async {
-        loop {
-            match frames::read_frame(&mut replies, frames::SMALL_FRAME).await? {
-                BlobReply::Stored { offset } if offset == size => return Ok(()),
-                BlobReply::Stored { .. } => {}
-                other => return Err(refusal(other, digest)),
-            }
+    let word = both(sending, last_word(&mut replies, size, digest), digest, store, &source).await?;
+    if let LastWord::Prove(nonce) = word {
+        let keyed = *proof::of(source, nonce).await?.as_bytes();
+        frames::write_frame(&mut stream, &BlobProof { keyed }).await?;
+        if let LastWord::Prove(_) = last_word(&mut replies, size, digest).await? {
+            return Err(Error::Protocol("a blob is to be proved twice".into()).into());
         }
-    };
-    both(sending, stored, digest, store, &source).await?;
+    }
+    let _ = stream.finish();
     let moved = size - offset;
     link.shared.rates.sent(moved, started.elapsed());
     Ok(Moved { size, moved })
 }
 
+/// How a peer answers once it has all that it wants of a blob.
+enum LastWord {
+    Stored,
+    Prove([u8; 32]),
+}
+
+async fn last_word(replies: &mut RecvStream, size: u64, digest: Digest) -> Result<LastWord, TransferError> {
+    loop {
+        match frames::read_frame(replies, frames::SMALL_FRAME).await? {
+            BlobReply::Stored { offset } if offset == size => return Ok(LastWord::Stored),
+            BlobReply::Stored { .. } => {}
+            BlobReply::Prove { nonce } => return Ok(LastWord::Prove(nonce)),
+            other => return Err(refusal(other, digest)),
+        }
+    }
+}
+
 /// The peer's last word counts; that the stream to it ended early says less.
 async fn both(
     sending: impl Future<Output = Result<(), send::Stopped>>,
-    stored: impl Future<Output = Result<(), TransferError>>,
+    stored: impl Future<Output = Result<LastWord, TransferError>>,
     digest: Digest,
     store: &Store,
     source: &Source,
-) -> Result<(), TransferError> {
+) -> Result<LastWord, TransferError> {
     tokio::pin!(stored);
     tokio::select! {
         biased;
@@ -221,7 +238,9 @@ fn refusal(reply: BlobReply, digest: Digest) -> TransferError {
         BlobReply::Corrupt => TransferError::Corrupt { digest },
         BlobReply::Denied { reason } => TransferError::Denied { reason },
         BlobReply::Busy { reason } => TransferError::Busy { reason },
-        BlobReply::Ready { .. } | BlobReply::Stored { .. } => Error::Protocol("a blob reply that does not belong here".into()).into(),
+        BlobReply::Ready { .. } | BlobReply::Stored { .. } | BlobReply::Prove { .. } => {
+            Error::Protocol("a blob reply that does not belong here".into()).into()
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl From<WriteError> for Stopped {
     }
 }
 
-/// Sends everything from `offset` on and ends the stream; resets it if the bytes run dry.
+/// Sends everything from `offset` on; resets the stream if the bytes run dry.
 pub(super) async fn ranges(stream: &mut SendStream, source: &Source, offset: u64) -> Result<(), Stopped> {
     let mut read = read_ahead(source.clone(), offset);
     while let Some(range) = read.recv().await {
@@ -55,7 +55,6 @@ pub(super) async fn ranges(stream: &mut SendStream, source: &Source, offset: u64
             }
         }
     }
-    let _ = stream.finish();
     Ok(())
 }
 

@@ -1,12 +1,12 @@
 //! Serving the peer's blob streams.
 
-use super::{TransferError, blocking, receive, send};
+use super::{TransferError, blocking, proof, receive, send};
 use crate::link::{BlobStream, Link, Shared};
 use crate::server::Future;
 use crate::{Error, Peer, frames};
 use eyot_blob::{Begin, Source, Store};
 use eyot_model::Digest;
-use eyot_wire::{BLOB_LIMIT, BlobReply, BlobRequest, RANGE_LIMIT, stream_code};
+use eyot_wire::{BLOB_LIMIT, BlobProof, BlobReply, BlobRequest, RANGE_LIMIT, stream_code};
 use quinn::{RecvStream, SendStream, VarInt};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ const REQUEST: Duration = Duration::from_secs(10);
 const APPEAR: Duration = Duration::from_secs(30);
 /// For a peer that was sent everything to write it down.
 const VERDICT: Duration = Duration::from_secs(60);
+/// For a peer to read all of a blob and prove that it has it: so long, and a second for each so many bytes.
+const PROOF: Duration = Duration::from_secs(60);
+const PROOF_RATE: u64 = 1 << 20;
 /// How often the bringing of a blob by somebody else is waited for.
 const FOLLOWS: u32 = 3;
 
@@ -32,6 +35,17 @@ pub trait BlobPolicy: Send + Sync + 'static {
     /// # Errors
     /// If the peer may not write this blob here.
     fn may_write(&self, peer: Peer, digest: &Digest, size: u64) -> Result<(), String>;
+
+    /// Whether a peer is known to have a blob that is here: it may read it, or it brought it. Otherwise it has to prove that.
+    fn may_name(&self, peer: Peer, digest: &Digest) -> bool {
+        let _ = (peer, digest);
+        true
+    }
+
+    /// A peer brought all bytes of a blob that is here now, or proved that it has them. Called before it is told so.
+    fn brought(&self, peer: Peer, digest: &Digest) {
+        let _ = (peer, digest);
+    }
 
     /// A peer may read a blob that is not here: a chance to get it from somewhere else, by starting a [`super::fetch`]
     /// from another peer into the same store. True if it will begin to arrive soon; it is passed on while it arrives.
@@ -139,6 +153,7 @@ impl BlobService {
         };
         match sending.await {
             Ok(()) => {
+                let _ = send.finish();
                 shared.rates.sent(size - offset, started.elapsed());
                 Ok(())
             }
@@ -198,7 +213,7 @@ impl BlobService {
                     // Maybe put in here and not synced yet; "stored" says that it is.
                     blocking(&self.store, move |store| store.sync(&[digest])).await?;
                     frames::write_frame(send, &ready(size, size, false)).await?;
-                    return reply(send, &BlobReply::Stored { offset: size }).await;
+                    return self.settle(shared.peer, send, recv, (digest, size), false).await;
                 }
                 Some(Begin::Arriving) => {
                     let _ = self.store.whole(&digest).await;
@@ -220,7 +235,11 @@ impl BlobService {
                             // Somebody else was faster: their bytes are as good.
                             let _ = recv.stop(VarInt::from_u32(stream_code::CANCELLED));
                             self.store.whole(&digest).await?;
-                            return reply(send, &BlobReply::Stored { offset: size }).await;
+                            if self.policy.may_name(shared.peer, &digest) {
+                                return reply(send, &BlobReply::Stored { offset: size }).await;
+                            }
+                            // It stopped sending, so it can prove nothing now.
+                            break;
                         }
                         Err(error) => return busy(send, error).await,
                     }
@@ -228,12 +247,13 @@ impl BlobService {
             };
             let started = Instant::now();
             let moved = size - arrival.verified();
+            // The end of a blob that somebody else began proves nothing of its beginning.
+            let all = arrival.verified() == 0;
             let received = receive::ranges(recv, arrival, receive::Listener::Peer(send)).await;
             return match received {
                 Ok(()) => {
-                    let _ = send.finish();
                     shared.rates.received(moved, started.elapsed());
-                    Ok(())
+                    self.settle(shared.peer, send, recv, (digest, size), all).await
                 }
                 Err(error @ TransferError::Corrupt { .. }) => corrupt(send, error).await,
                 Err(error @ TransferError::Store(_)) => busy(send, error).await,
@@ -248,6 +268,41 @@ impl BlobService {
         )
         .await
     }
+
+    /// The last word to a peer whose blob is here whole. One that did not bring `all` of it proves that it has it, unless
+    /// that is known.
+    async fn settle(
+        &self,
+        peer: Peer,
+        send: &mut SendStream,
+        recv: &mut RecvStream,
+        (digest, size): (Digest, u64),
+        all: bool,
+    ) -> Result<(), TransferError> {
+        if !all && !self.policy.may_name(peer, &digest) {
+            let nonce = nonce()?;
+            frames::write_frame(send, &BlobReply::Prove { nonce }).await?;
+            let limit = PROOF + Duration::from_secs(size / PROOF_RATE);
+            let proof: BlobProof = match tokio::time::timeout(limit, frames::read_frame(recv, frames::SMALL_FRAME)).await {
+                Ok(proof) => proof?,
+                Err(_) => return Err(TransferError::Cut { digest }),
+            };
+            let source = blocking(&self.store, move |store| store.source(&digest)).await?;
+            let source = source.ok_or(TransferError::NotFound { digest })?;
+            if proof::of(source, nonce).await? != blake3::Hash::from_bytes(proof.keyed) {
+                return deny(send, "it does not have the bytes of this blob".to_owned()).await;
+            }
+        }
+        self.policy.brought(peer, &digest);
+        reply(send, &BlobReply::Stored { offset: size }).await
+    }
+}
+
+/// The key of a proof.
+fn nonce() -> Result<[u8; 32], Error> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|e| Error::Crypto(e.to_string()))?;
+    Ok(nonce)
 }
 
 fn ready(size: u64, offset: u64, outline: bool) -> BlobReply {
