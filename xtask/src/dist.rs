@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROGRAMS: [&str; 3] = ["eyot", "eyot-cloud", "eyot-agent"];
+const SYSTEMD: [&str; 5] = [
+    "eyot-agent.service",
+    "eyot-agent.path",
+    "eyot-cloud.service",
+    "sysusers.conf",
+    "tmpfiles.conf",
+];
 const CHECKSUMS: &str = "SHA256SUMS";
 
 #[derive(Debug, clap::Args)]
@@ -121,8 +128,8 @@ fn fill(folder: &Path, built: &Path, runnable: &Path, target: &str) -> Result<()
         copy(&built.join(program), &to)?;
         command::run(&format!("stripping {program}"), Command::new(strip).arg("--strip-all").arg(&to))?;
     }
-    for unit in ["eyot-agent.service", "eyot-cloud.service"] {
-        copy(&root().join("packaging/systemd").join(unit), &folder.join("systemd").join(unit))?;
+    for file in SYSTEMD {
+        copy(&root().join("packaging/systemd").join(file), &folder.join("systemd").join(file))?;
     }
     for (shell, file) in [("bash", "eyot.bash"), ("zsh", "_eyot"), ("fish", "eyot.fish")] {
         let text = command::read(Command::new(runnable.join("eyot")).args(["completions", shell]))?;

@@ -39,7 +39,6 @@ impl eyot_link::Authority for Authority {
             if invite.used_by.is_some_and(|by| by != enrolment.agent) {
                 return Err("the token was used by another device: ask for a new one".to_owned());
             }
-            let admission = self.admission(clock::wall())?;
             let name = match &invite.name {
                 Some(name) => name.clone(),
                 None => self
@@ -47,6 +46,7 @@ impl eyot_link::Authority for Authority {
                     .await
                     .map_err(|error| broken(&error))?,
             };
+            let admission = self.admission(clock::wall(), name.clone())?;
             let record = AgentRecord {
                 id: enrolment.agent,
                 name: name.clone(),
@@ -95,7 +95,7 @@ impl eyot_link::Authority for Authority {
 
     fn renew(&self, agent: AgentId, _serial: Serial) -> Later<'_, Result<Admission, String>> {
         Box::pin(async move {
-            let admission = self.admission(clock::wall())?;
+            let admission = self.admission(clock::wall(), self.fleet.name(agent))?;
             let change = Change::SetCertificate {
                 agent,
                 expires_at: admission.not_after,
@@ -113,14 +113,14 @@ impl eyot_link::Authority for Authority {
 }
 
 impl Authority {
-    fn admission(&self, now: Timestamp) -> Result<Admission, String> {
+    fn admission(&self, now: Timestamp, name: String) -> Result<Admission, String> {
         let serial = Serial::random().map_err(|error| {
             tracing::error!(error = %crate::chain(&error), "no serial number");
             "the control plane has no random numbers".to_owned()
         })?;
         // Certificates know whole seconds.
         let not_after = Timestamp(now.after(self.certificate_life).0 / 1_000_000 * 1_000_000);
-        Ok(Admission { serial, not_after })
+        Ok(Admission { serial, not_after, name })
     }
 
     /// The wanted name if it is one, with a number behind it if it is another agent's, or a namespace of others.

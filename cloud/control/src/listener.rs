@@ -9,13 +9,15 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -26,6 +28,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(20);
 /// Of all places, those that one address may have.
 const SHARE: usize = 4;
+/// Most of a request in clear text that is read, in bytes.
+const REQUEST: u64 = 64 << 10;
+const IN_CLEAR_TEXT: &str = concat!(
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\r\n",
+    r#"{"code":"request.clear-text","message":"this port speaks HTTPS: write https:// in place of http://"}"#,
+    "\n"
+);
 /// Time for requests that are being served when the control plane stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -60,14 +69,15 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, route
             match tls {
                 // Without TLS nobody can say that it speaks HTTP/2, and a client that may speak either is waited for without end.
                 None => converse(stream, (Protocol::Http1, bounds.patience), peer, router, stop).await,
-                Some(tls) => match tokio::time::timeout(bounds.patience, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => {
+                Some(tls) => match tokio::time::timeout(bounds.patience, handshake(tls, stream)).await {
+                    Ok(Ok(Some(stream))) => {
                         let protocol = match stream.get_ref().1.alpn_protocol() {
                             Some(b"h2") => Protocol::Http2,
                             _ => Protocol::Http1,
                         };
                         converse(stream, (protocol, bounds.patience), peer, router, stop).await;
                     }
+                    Ok(Ok(None)) => tracing::debug!(%peer, "a client spoke HTTP to a port of HTTPS"),
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                 },
@@ -107,6 +117,22 @@ async fn accept(
             None
         }
     }
+}
+
+/// None for a client that speaks plain HTTP: it is told so in its own words, where an alert of TLS would look to it like a
+/// connection that was lost.
+async fn handshake(tls: TlsAcceptor, mut stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let mut first = [0];
+    let seen = stream.peek(&mut first).await?;
+    // Methods of HTTP are capital letters; a handshake of TLS begins with 22.
+    if seen == 1 && first[0].is_ascii_uppercase() {
+        stream.write_all(IN_CLEAR_TEXT.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What is closed while something is unread is reset, and the answer may be lost with it.
+        tokio::io::copy(&mut stream.take(REQUEST), &mut tokio::io::sink()).await?;
+        return Ok(None);
+    }
+    tls.accept(stream).await.map(Some)
 }
 
 async fn converse<S>(stream: S, (protocol, patience): (Protocol, Duration), peer: SocketAddr, router: Router, stop: CancellationToken)

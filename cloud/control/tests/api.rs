@@ -14,6 +14,7 @@ async fn a_run_goes_from_text_to_result_and_can_be_looked_at() {
     plane.register().await;
     let token = plane.invite(json!({"name": "camera"})).await;
     let agent = Agent::join(&token, "ignored").await.unwrap();
+    assert_eq!(agent.name, "camera", "the invitation's name reaches the device");
     let id = agent.identity.agent().to_string();
     let working = tokio::spawn(agent.work());
     plane.until("/v1/agents/camera", |_, view| view["link"] == "connected").await;

@@ -19,6 +19,11 @@ async fn with_tls_nobody_gets_in_without_a_token() {
     let mut plane = Plane::start(settings.clone()).await;
     assert!(plane.server.url().starts_with("https://"));
     assert_eq!(plane.get("/v1/runs").await.0, 200);
+    let clear = plane.server.url().replacen("https://", "http://", 1);
+    let answer = plane.http.get(format!("{clear}/v1/runs")).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let problem: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "request.clear-text", "{problem}");
     assert!(matches!(Server::start(settings.clone()).await, Err(eyot_control::Error::InUse(_))));
     let token_file = settings.data.join(eyot_control::TOKEN_FILE);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&token_file).unwrap().permissions());

@@ -1,4 +1,4 @@
-//! What an agent is told once, when it joins, and keeps in its data folder.
+//! What an agent is told when it joins, and keeps in its data folder.
 
 mod disk;
 mod logs;
@@ -21,7 +21,7 @@ pub enum ConfigError {
     NotJoined(PathBuf),
     #[error("`{path}` cannot be read")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("`{path}` is not what `eyot-agent join` writes; join again")]
+    #[error("`{path}` is not what `eyot-agent join` writes: put it right, or remove it and join again")]
     Malformed { path: PathBuf, source: serde_json::Error },
     #[error("`{path}` cannot be written")]
     Write { path: PathBuf, source: std::io::Error },
@@ -88,7 +88,7 @@ impl AgentConfig {
             source,
         };
         let bytes = serde_json::to_vec_pretty(self).map_err(|e| wrong(e.into()))?;
-        write_durable(&path, &bytes, 0o644).map_err(wrong)
+        write_durable(&path, &bytes, 0o600).map_err(wrong)
     }
 }
 

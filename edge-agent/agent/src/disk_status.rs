@@ -38,6 +38,12 @@ pub struct WaitingStatus {
     pub blob_bytes: u64,
     /// Age of the oldest result.
     pub oldest_seconds: Option<u64>,
+    /// Runs of the agent's own that the cloud does not have all of.
+    #[serde(default)]
+    pub own_runs: u64,
+    /// What happened in those runs and the cloud was not told of, or has not confirmed.
+    #[serde(default)]
+    pub own_events: u64,
     /// Lines that tasks logged.
     pub log_lines: u64,
     pub log_bytes: u64,
@@ -82,6 +88,10 @@ impl DiskStatus {
                 waiting.oldest_seconds.unwrap_or(0)
             )
         };
+        let own = format!(
+            "own runs  {} wait for the control plane ({} events)",
+            waiting.own_runs, waiting.own_events
+        );
         let logs = format!(
             "logs      {} lines ({}) wait for the control plane",
             waiting.log_lines,
@@ -103,7 +113,13 @@ impl DiskStatus {
             size(self.compiled_bytes),
             size(self.quarantined_bytes)
         );
-        let lines = [Some(results), Some(logs).filter(|_| waiting.log_lines > 0), Some(disk), Some(kinds)];
+        let lines = [
+            Some(results),
+            Some(own).filter(|_| waiting.own_runs > 0),
+            Some(logs).filter(|_| waiting.log_lines > 0),
+            Some(disk),
+            Some(kinds),
+        ];
         lines.into_iter().flatten().map(|line| line + "\n").collect()
     }
 }
@@ -119,6 +135,8 @@ impl WaitingStatus {
             blobs: waiting.blobs as u64,
             blob_bytes: waiting.blob_bytes,
             oldest_seconds: waiting.oldest.map(|at| now.since(at).as_duration().as_secs()),
+            own_runs: waiting.own_runs as u64,
+            own_events: waiting.own_events as u64,
             log_lines: logs.lines as u64,
             log_bytes: logs.bytes,
         }
@@ -161,7 +179,16 @@ fn human_bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::human_bytes;
+    use super::{DiskStatus, WaitingStatus, human_bytes};
+
+    #[test]
+    fn own_runs_that_the_cloud_does_not_have_are_said() {
+        let mut waiting = WaitingStatus::default();
+        assert!(!DiskStatus::default().describe(&waiting).contains("own runs"));
+        (waiting.own_runs, waiting.own_events) = (3, 12);
+        let said = DiskStatus::default().describe(&waiting);
+        assert!(said.contains("own runs  3 wait for the control plane (12 events)"), "{said}");
+    }
 
     #[test]
     fn sizes_are_short() {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod copies;
 pub mod device;
 pub mod disk_status;
+pub mod folder;
 mod incarnation;
 pub mod link;
 pub mod local;

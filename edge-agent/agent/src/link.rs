@@ -248,6 +248,12 @@ fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent, dialer: &Dial
     } else if let ToAgent::Deploy(deployment) = message {
         tokio::spawn(deploy(Arc::clone(runtime), link.clone(), *deployment));
     } else {
+        if let ToAgent::OwnRunRefused { run, why } = &message
+            // It is offered over each new link: said once.
+            && runtime.look(|node| node.own_run(*run).is_some_and(|own| own.refused.as_ref() != Some(why)))
+        {
+            tracing::warn!(%run, why, "the control plane does not take a run of this agent's own; it goes on here");
+        }
         let undeployed = matches!(message, ToAgent::Undeploy { .. });
         runtime.turn(|node, now| node.handle_message(message, now));
         if undeployed {

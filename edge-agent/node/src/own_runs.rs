@@ -226,6 +226,18 @@ impl OwnRuns {
         }
     }
 
+    /// Runs that the cloud does not have all of, and how many of their events: of those that it is to have and takes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        if !self.policy.tells {
+            return (0, 0);
+        }
+        let untold = self.all.values().filter(|own| !own.is_told() && own.refused.is_none());
+        untold.fold((0, 0), |(runs, events), own| {
+            let told = usize::try_from(own.told.unwrap_or(0)).unwrap_or(usize::MAX);
+            (runs + 1, events + own.events.len().saturating_sub(told))
+        })
+    }
+
     fn check_room(&self) -> Result<(), SubmitError> {
         let open = self.all.values().filter(|own| own.ended_at.is_none());
         let (open, open_bytes) = open.fold((0, 0), |(runs, bytes), own| (runs + 1, bytes + own.bytes));

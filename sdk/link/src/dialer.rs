@@ -211,12 +211,19 @@ impl Drop for Dialer {
     }
 }
 
+/// What a device has become.
+pub struct Joined {
+    pub identity: Arc<Identity>,
+    /// What the control plane calls it: not what it asked for if its invitation has a name, or the name was taken.
+    pub name: String,
+}
+
 /// Makes an agent of this device: proves the token, gets a certificate for `key`. The caller saves the identity.
 ///
 /// # Errors
 /// [`Error::EnrolmentDenied`] with the control plane's reason, [`Error::UnknownCa`] if the token is of another control
 /// plane; whatever the network does.
-pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) -> Result<Arc<Identity>, Error> {
+pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) -> Result<Joined, Error> {
     let client = Client::open()?;
     let config = client_config(tls::join_config(token.ca, clock)?)?;
     let mut request = EnrolRequest {
@@ -245,10 +252,10 @@ pub async fn join(token: &JoinToken, name: &str, key: AgentKey, clock: Clock) ->
     let _ = tokio::time::timeout(FAREWELL, client.endpoint.wait_idle()).await;
     match reply? {
         EnrolReply::Denied { reason } => Err(Error::EnrolmentDenied(reason)),
-        EnrolReply::Granted { chain, .. } => {
+        EnrolReply::Granted { chain, name, .. } => {
             let identity = Identity::new(key, chain)?;
             if identity.ca_digest() == token.ca {
-                Ok(identity)
+                Ok(Joined { identity, name })
             } else {
                 Err(Error::UnknownCa)
             }

@@ -166,9 +166,10 @@ impl Error {
             Self::NoAddress => "join with a token, which names the control plane's addresses",
             Self::MistypedToken(_) => "copy the token again, whole and without line breaks",
             Self::EnrolmentDenied(_) => "make a new token with `eyot agents invite` and join with that one within its time",
-            Self::RenewalDenied(_) | Self::Revoked | Self::UnknownAgent => {
-                "if this device should be an agent, invite it again with `eyot agents invite` and join anew"
+            Self::RenewalDenied(_) | Self::Revoked => {
+                "if this device should be an agent: `eyot agents rm` frees its key, then invite it again with `eyot agents invite` and join anew"
             }
+            Self::UnknownAgent => "if this device should be an agent, invite it again with `eyot agents invite` and join anew",
             Self::BadCertificate(_) | Self::NoCertificate => "join this device again: its identity files are damaged or missing",
             Self::UnknownCa => "this is not the control plane that the token or the identity was made for: check the address",
             Self::CertificateRefused => "this identity is of another control plane: join this device to the present one",

@@ -42,7 +42,7 @@ pub use ca::{CLOUD_NAME, Ca, KeyedChain, SigningRequest};
 pub use certificate::{Credential, Serial, Validity, agent_of_key};
 pub use clock::Clock;
 pub use descriptors::allow_descriptors;
-pub use dialer::{Dialer, DialerOptions, join};
+pub use dialer::{Dialer, DialerOptions, Joined, join};
 pub use error::{Error, Kind};
 pub use identity::{AgentKey, Identity};
 pub use link::{AgentLink, CloudLink, Events, Happening, Link, Live, Peer};

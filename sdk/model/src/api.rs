@@ -174,6 +174,9 @@ pub struct WorkflowView {
     /// Only where one workflow was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The answer to storing it: why a trigger of it cannot fire as things are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The answer to a validation.

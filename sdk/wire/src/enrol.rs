@@ -10,6 +10,7 @@ pub struct EnrolRequest {
     pub token: [u8; 32],
     /// PKCS#10 certificate signing request, DER. The key was made on the device and never leaves it.
     pub csr: Vec<u8>,
+    /// What the device would like to be called; an invitation may know better.
     pub name: String,
 }
 
@@ -33,6 +34,8 @@ pub struct RenewRequest {
 pub enum EnrolReply {
     Granted {
         agent: AgentId,
+        /// What the agent is called from now on.
+        name: String,
         /// DER, leaf first.
         chain: Vec<Vec<u8>>,
         expires_at: Timestamp,

@@ -22,6 +22,7 @@ fn view(record: WorkflowRecord, with_text: bool) -> WorkflowView {
         tasks: u32::try_from(workflow.tasks.len()).unwrap_or(u32::MAX),
         stored_at: record.stored_at,
         text: with_text.then_some(record.text),
+        warnings: Vec::new(),
     }
 }
 

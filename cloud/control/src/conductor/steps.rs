@@ -7,6 +7,7 @@ use crate::clock;
 use crate::store::{Change, Entry, Guard};
 use eyot_coordinator::{Change as Wanted, Command};
 use eyot_model::{AgentId, Event, Outcome, Plan, RunId, RunOutcome, RunState};
+use eyot_wire::ToAgent;
 use std::collections::hash_map;
 use std::sync::Arc;
 
@@ -16,7 +17,12 @@ impl Conductor {
         while let Some(command) = self.coordinator.poll_command() {
             match command {
                 Command::Commit(change) => self.want(change, step),
-                Command::Send { agent, message } => step.effects.push(Effect::Send { agent, message }),
+                Command::Send { agent, message } => {
+                    if let ToAgent::OwnRunRefused { run, why } = &*message {
+                        tracing::warn!(%agent, %run, why, "a run of an agent's own is not taken");
+                    }
+                    step.effects.push(Effect::Send { agent, message });
+                }
                 Command::Plan { run } => self.plan(run, step),
                 Command::Replan { run, fragment, exclude } => self.replan(run, fragment, &exclude),
                 Command::Ended { run, .. } => step.effects.push(Effect::Ended(run)),

@@ -147,6 +147,8 @@ impl Plane {
 
 pub struct Agent {
     pub identity: Arc<Identity>,
+    /// What the control plane calls it.
+    pub name: String,
     pub addresses: Vec<String>,
     pub position: Position,
     /// What the device takes for the time of day.
@@ -157,9 +159,10 @@ pub struct Agent {
 
 impl Agent {
     pub async fn join(token: &JoinToken, name: &str) -> Result<Self, eyot_link::Error> {
-        let identity = eyot_link::join(token, name, AgentKey::create().unwrap(), Clock::system()).await?;
+        let joined = eyot_link::join(token, name, AgentKey::create().unwrap(), Clock::system()).await?;
         Ok(Self {
-            identity,
+            identity: joined.identity,
+            name: joined.name,
             addresses: token.addresses.clone(),
             position: Position { generation: 7, n: 0 },
             clock: Clock::system(),

@@ -4,14 +4,14 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use eyot_agent::config::{AgentConfig, ConfigError, DiskConfig, LogConfig, device_key};
+use eyot_agent::config::{AgentConfig, ConfigError, device_key};
+use eyot_agent::folder::{self, FolderError};
 use eyot_agent::link::{LinkContext, keep};
 use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, copies, device, local, triggers};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
 use eyot_model::Load;
 use eyot_wasm_host::{Compiler, Host, HostConfig};
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Join a control plane with a one-time token from `eyot agents invite`
+    /// Join a control plane with a one-time token from `eyot agents invite`; again, it keeps the settings of this device
     Join {
         /// Folder for the agent's key and state
         #[arg(long, env = "EYOT_AGENT_DATA", default_value = "/var/lib/eyot-agent")]
@@ -40,7 +40,7 @@ enum Command {
         /// File that holds the token; `-` reads standard input
         #[arg(long, default_value = "-")]
         token_file: String,
-        /// Name of this agent; the host name if not given
+        /// Name that it would like; the host name if not given. An invitation with a name (`--name`) goes before it
         #[arg(long)]
         name: Option<String>,
         /// A label that workflows place tasks by; may be given again
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
             name,
             labels,
             site,
-        } => small_runtime(join(data, token_file, name, labels.into_iter().collect(), site)),
+        } => small_runtime(join(data, token_file, name, labels, site)),
         Command::Run { data, workers } => run(&data, workers),
         Command::Status { data, output } => small_runtime(show_status(data, output == "json")),
         Command::Describe { component } => small_runtime(describe(component)),
@@ -117,7 +117,7 @@ async fn join(
     data: PathBuf,
     token_file: String,
     name: Option<String>,
-    labels: BTreeMap<String, String>,
+    labels: Vec<(String, String)>,
     site: Option<String>,
 ) -> anyhow::Result<()> {
     let mut text = Zeroizing::new(String::new());
@@ -136,29 +136,34 @@ async fn join(
         .trim()
         .parse()
         .context("this is not a join token; `eyot agents invite` prints one")?;
-    std::fs::create_dir_all(&data).with_context(|| format!("cannot make the folder `{}`", data.display()))?;
-    let name = match name {
-        Some(name) => name,
-        None => host_name().context("this device has no host name; give --name")?,
+    let _taken = folder::take(&data).map_err(|error| match error {
+        FolderError::InUse(_) => anyhow::Error::new(error).context("stop the agent before it joins"),
+        error => error.into(),
+    })?;
+    copies::settle(&data);
+    let mut config = match AgentConfig::load(&data) {
+        Ok(config) => config,
+        Err(ConfigError::NotJoined(_)) => AgentConfig::without_file(host_name().unwrap_or_default()),
+        Err(error) => return Err(error.into()),
     };
+    let name = name.unwrap_or(config.name);
+    anyhow::ensure!(!name.is_empty(), "this device has no host name; give --name");
     let key = AgentKey::open_or_create(&data)?;
-    let identity = eyot_link::join(&token, &name, key, link_clock(&Clock::open(&data), Clock::wall))
+    let joined = eyot_link::join(&token, &name, key, link_clock(&Clock::open(&data), Clock::wall))
         .await
         .map_err(explain)?;
-    identity.save(&data)?;
-    let config = AgentConfig {
-        name: name.clone(),
-        addresses: token.addresses.clone(),
-        labels,
-        site,
-        disk: DiskConfig::default(),
-        logs: LogConfig::default(),
-    };
+    joined.identity.save(&data)?;
+    // A device that joins again keeps what it was set to; only what was said now is other than before.
+    config.name = joined.name;
+    config.addresses.clone_from(&token.addresses);
+    config.labels.extend(labels);
+    config.site = site.or(config.site);
     config.save(&data)?;
     copies::keep(&data).context("cannot copy the key and the certificate")?;
     println!(
-        "{name} joined as {}; start it with `eyot-agent run --data {}`",
-        identity.agent(),
+        "{} joined as {}; start it with `eyot-agent run --data {}`",
+        config.name,
+        joined.identity.agent(),
         data.display()
     );
     Ok(())
@@ -175,7 +180,7 @@ fn host_name() -> Option<String> {
 }
 
 fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
-    let _lock = if data.is_dir() { Some(lock(data)?) } else { None };
+    let _taken = if data.is_dir() { Some(folder::take(data)?) } else { None };
     if let Err(error) = eyot_link::allow_descriptors() {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }
@@ -383,17 +388,6 @@ impl StopSignals {
     }
 }
 
-/// One agent a folder: two would write the same journal.
-fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
-    let path = data.join("lock");
-    let file = std::fs::File::create(&path).with_context(|| format!("cannot write to `{}`", data.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => bail!("another agent runs on `{}`", data.display()),
-        Err(std::fs::TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
-    }
-}
-
 async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
     let status = local::ask(&data).await.with_context(|| {
         format!(
@@ -432,6 +426,15 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
             run.id,
             run.workflow,
             if run.own { ", of this agent's own" } else { "" }
+        );
+    }
+    for trigger in status.triggers {
+        let standing = trigger
+            .wrong
+            .map_or_else(|| "listening".to_owned(), |wrong| format!("CANNOT FIRE: {wrong}"));
+        println!(
+            "trigger   {}/{} {} ({}) {standing}",
+            trigger.namespace, trigger.workflow, trigger.name, trigger.kind
         );
     }
     for run in status.refused {

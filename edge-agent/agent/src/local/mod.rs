@@ -11,7 +11,7 @@ mod resolve;
 mod runs;
 mod status;
 
-pub use status::{RunStatus, Status, ask, socket_path};
+pub use status::{RunStatus, Status, TriggerStatus, ask, socket_path};
 
 use crate::runtime::Runtime;
 use axum::Router;

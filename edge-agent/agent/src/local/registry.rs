@@ -2,6 +2,7 @@
 
 use super::problem::Error;
 use super::{App, Body, Params, blocking, durable};
+use crate::triggers::Settings;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -99,6 +100,7 @@ fn view(own: &OwnWorkflow, with_text: bool) -> WorkflowView {
         tasks: u32::try_from(workflow.tasks.len()).unwrap_or(u32::MAX),
         stored_at: own.stored_at,
         text: with_text.then(|| own.text.clone()),
+        warnings: Vec::new(),
     }
 }
 
@@ -129,8 +131,9 @@ pub(super) async fn store(State(app): State<App>, Body(source): Body<WorkflowSou
             ),
         ));
     }
+    let workflow = Arc::new(workflow);
     let mut own = OwnWorkflow {
-        workflow: Arc::new(workflow),
+        workflow: Arc::clone(&workflow),
         text: source.text,
         digest,
         stored_at: Timestamp::default(),
@@ -146,7 +149,23 @@ pub(super) async fn store(State(app): State<App>, Body(source): Body<WorkflowSou
     });
     durable(&app, position.unwrap_or_default()).await?;
     app.runtime.workflows_changed();
-    shown.map(Json).ok_or_else(|| Error::unavailable("the agent is stopping"))
+    let mut shown = shown.ok_or_else(|| Error::unavailable("the agent is stopping"))?;
+    let data = app.runtime.data.clone();
+    shown.warnings = blocking(move || unmet(&workflow, &data)).await?;
+    Ok(Json(shown))
+}
+
+/// The triggers that cannot fire as the device is set up. The workflow is stored all the same: what is missing may come.
+fn unmet(workflow: &Workflow, data: &std::path::Path) -> Vec<String> {
+    let settings = match Settings::load(data) {
+        Ok(settings) => settings,
+        Err(error) => return vec![crate::chain(&error)],
+    };
+    let wrong = workflow.triggers.iter().filter_map(|trigger| {
+        let why = settings.unmet(&trigger.source)?;
+        Some(format!("trigger `{}` cannot fire: {why}", trigger.name))
+    });
+    wrong.collect()
 }
 
 pub(super) async fn validate(State(app): State<App>, Body(source): Body<WorkflowSource>) -> Result<Json<Validation>, Error> {

@@ -32,6 +32,22 @@ pub struct Status {
     /// Runs of the agent's own that the control plane does not take, a hundred at most.
     #[serde(default)]
     pub refused: Vec<RefusedRun>,
+    /// What starts runs on this device by itself.
+    #[serde(default)]
+    pub triggers: Vec<TriggerStatus>,
+}
+
+/// A trigger of a workflow that this agent owns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerStatus {
+    pub namespace: String,
+    pub workflow: String,
+    pub name: String,
+    /// `schedule`, `mqtt` or `file`.
+    pub kind: String,
+    /// What keeps it from firing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +99,14 @@ pub(super) async fn show(State(app): State<App>) -> Json<Status> {
     let (disk, waiting) = (DiskStatus::of(&app.runtime), WaitingStatus::of(&app.runtime));
     let link = if app.runtime.is_linked() { "connected" } else { "disconnected" };
     let clock_skew_millis = app.runtime.skew_millis();
+    let triggers = app.runtime.triggers.list().into_iter().map(|(key, standing)| TriggerStatus {
+        namespace: key.namespace,
+        workflow: key.workflow,
+        name: key.trigger,
+        kind: standing.kind.to_owned(),
+        wrong: standing.wrong,
+    });
+    let triggers: Vec<TriggerStatus> = triggers.collect();
     Json(app.runtime.look(|node| {
         let load = node.load();
         let own = node.own_runs();
@@ -116,6 +140,7 @@ pub(super) async fn show(State(app): State<App>) -> Json<Status> {
                 })
                 .take(100)
                 .collect(),
+            triggers,
         }
     }))
 }

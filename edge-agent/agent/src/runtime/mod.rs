@@ -21,6 +21,7 @@ use crate::cloud_time::CloudTime;
 use crate::config::DiskLimits;
 use crate::logs::Logs;
 use crate::own_logs::OwnLogs;
+use crate::triggers::Standings;
 use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
 use eyot_clock::{Clock, Rest};
@@ -71,6 +72,7 @@ pub struct Runtime {
     pub(crate) limits: DiskLimits,
     pub(crate) data: PathBuf,
     pub(crate) clock: Clock,
+    pub(crate) triggers: Standings,
     journal: Journal,
     link: watch::Sender<Option<AgentLink>>,
     cloud_time: Mutex<Option<CloudTime>>,
@@ -107,6 +109,7 @@ impl Runtime {
             limits: parts.limits,
             data: parts.data,
             clock: parts.clock,
+            triggers: Standings::default(),
             journal: service.handle(),
             link: watch::Sender::new(None),
             cloud_time: Mutex::default(),

@@ -2,7 +2,7 @@
 //! shares included, and needs no memory of what happened while the agent was down.
 
 use super::{Listener, Missed, map, text, whole};
-use eyot_model::{BlobForm, Digest, Millis, Timestamp, Value};
+use eyot_model::{BlobForm, Digest, Millis, Timestamp, TriggerSource, Value};
 use eyot_node::Happening;
 use eyot_spec::FilePattern;
 use std::collections::HashMap;
@@ -23,27 +23,19 @@ struct Seen {
     modified: Timestamp,
 }
 
-pub(super) async fn listen(listener: Listener, pattern: &str, settle: Millis) {
+pub(super) async fn listen(listener: Listener, source: &TriggerSource, pattern: &str, settle: Millis) {
     let pattern = match FilePattern::parse(pattern) {
         Ok(pattern) => pattern,
-        Err(error) => return tracing::error!(%error, trigger = listener.key.trigger, "files cannot be looked for"),
+        Err(error) => return listener.stands(Some(error.to_string())),
     };
     let folder = PathBuf::from(pattern.folder());
     let mut settling: HashMap<String, (Seen, Instant)> = HashMap::new();
-    let (mut told, mut full) = (false, false);
+    let mut full = false;
     loop {
-        if !allowed(&listener, &folder).await {
-            if !std::mem::replace(&mut told, true) {
-                tracing::error!(
-                    folder = %folder.display(),
-                    trigger = listener.key.trigger,
-                    "the folder is missing, or the device's triggers.json does not list it under `folders`"
-                );
-            }
+        if !listener.allowed(source).await {
             tokio::time::sleep(MEND).await;
             continue;
         }
-        told = false;
         // Before anything is copied: a file stays where it is, so nothing is missed.
         let room = listener.runtime.look(eyot_node::Node::may_submit);
         if let Err(error) = &room
@@ -62,20 +54,16 @@ pub(super) async fn listen(listener: Listener, pattern: &str, settle: Millis) {
         };
         match found {
             Ok(Ok(files)) => {
+                listener.stands(None);
                 if pass(&listener, &folder, files, &mut settling, settle).await.is_err() {
                     return;
                 }
             }
-            Ok(Err(error)) => tracing::warn!(%error, folder = %folder.display(), "folder cannot be looked at; trying again"),
+            Ok(Err(error)) => listener.stands(Some(format!("`{}` cannot be looked at: {error}", folder.display()))),
             Err(error) => tracing::error!(%error, "folder was not looked at"),
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-async fn allowed(listener: &Listener, folder: &std::path::Path) -> bool {
-    let (settings, folder) = (listener.settings.read().clone(), folder.to_owned());
-    tokio::task::spawn_blocking(move || settings.allows(&folder)).await.unwrap_or(false)
 }
 
 fn look(folder: &std::path::Path, pattern: &FilePattern) -> std::io::Result<HashMap<String, Seen>> {

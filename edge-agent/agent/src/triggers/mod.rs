@@ -5,8 +5,10 @@ mod file;
 mod mqtt;
 mod schedule;
 mod settings;
+mod standing;
 
 pub use settings::{Broker, Settings, SettingsError};
+pub(crate) use standing::Standings;
 
 use crate::runtime::Runtime;
 use eyot_model::{AgentId, Trigger, TriggerSource, Value};
@@ -23,7 +25,7 @@ struct Listener {
     runtime: Arc<Runtime>,
     owner: AgentId,
     key: TriggerKey,
-    /// As they were when the workflows changed last.
+    /// As they were when the workflows changed last, or a trigger that misses something looked last.
     settings: Arc<RwLock<Settings>>,
 }
 
@@ -36,6 +38,39 @@ enum Missed {
 }
 
 impl Listener {
+    /// What keeps the trigger from firing; None when nothing does any more. It is logged where it is new.
+    fn stands(&self, wrong: Option<String>) {
+        if self.runtime.triggers.set(&self.key, wrong.clone()) {
+            let TriggerKey { workflow, trigger, .. } = &self.key;
+            match wrong {
+                Some(wrong) => tracing::error!(workflow, trigger, "the trigger cannot fire: {wrong}"),
+                None => tracing::info!(workflow, trigger, "the trigger is listened for"),
+            }
+        }
+    }
+
+    /// Whether the device's settings let the source be listened to. If they do not they are read anew, so that whoever
+    /// mends them need not push the workflow again.
+    async fn allowed(&self, source: &TriggerSource) -> bool {
+        let (settings, source, data) = (Arc::clone(&self.settings), source.clone(), self.runtime.data.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let before = settings.read().clone();
+            before.unmet(&source).and_then(|_| match Settings::load(&data) {
+                Ok(read) => {
+                    *settings.write() = read.clone();
+                    read.unmet(&source)
+                }
+                Err(error) => Some(crate::chain(&error)),
+            })
+        });
+        let wrong = looked.await.unwrap_or_else(|error| Some(error.to_string()));
+        let allowed = wrong.is_none();
+        if !allowed {
+            self.stands(wrong);
+        }
+        allowed
+    }
+
     /// Starts the run of what happened; comes back once that is durable. An event that the trigger's expressions cannot
     /// take is reported and done with.
     async fn fire(&self, happening: Happening, event: Value) -> Result<(), Missed> {
@@ -84,6 +119,7 @@ pub async fn listen(runtime: Arc<Runtime>, owner: AgentId, data: PathBuf) {
             let stays = wanted.get(key) == Some(trigger) && !task.is_finished();
             if !stays {
                 task.abort();
+                runtime.triggers.end(key);
             }
             stays
         });
@@ -98,11 +134,16 @@ pub async fn listen(runtime: Arc<Runtime>, owner: AgentId, data: PathBuf) {
                 settings: Arc::clone(&settings),
             };
             let source = trigger.source.clone();
+            runtime.triggers.begin(key.clone(), source.kind());
             let task = tokio::spawn(async move {
                 match source {
-                    TriggerSource::Schedule { cron, time_zone, catch_up } => schedule::listen(listener, &cron, &time_zone, catch_up).await,
-                    TriggerSource::Mqtt { broker, topic } => mqtt::listen(listener, &broker, &topic).await,
-                    TriggerSource::File { pattern, settle } => file::listen(listener, &pattern, settle).await,
+                    TriggerSource::Schedule {
+                        ref cron,
+                        ref time_zone,
+                        catch_up,
+                    } => schedule::listen(listener, cron, time_zone, catch_up).await,
+                    TriggerSource::Mqtt { ref broker, ref topic } => mqtt::listen(listener, &source, broker, topic).await,
+                    TriggerSource::File { ref pattern, settle } => file::listen(listener, &source, pattern, settle).await,
                 }
             });
             running.insert(key, (trigger, task));

@@ -4,7 +4,7 @@
 use super::file::content_of;
 use super::settings::Broker;
 use super::{Listener, Missed, map, text};
-use eyot_model::{BlobForm, Value};
+use eyot_model::{BlobForm, TriggerSource, Value};
 use eyot_node::Happening;
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Publish, QoS};
 use std::sync::Arc;
@@ -37,26 +37,19 @@ impl Patience {
     }
 }
 
-pub(super) async fn listen(listener: Listener, broker: &str, topic: &str) {
-    let mut told = false;
+pub(super) async fn listen(listener: Listener, source: &TriggerSource, broker: &str, topic: &str) {
     let mut patience = Patience(FIRST_PAUSE);
     loop {
+        let allowed = listener.allowed(source).await;
         let known = listener.settings.read().brokers.get(broker).cloned();
-        let Some(known) = known else {
-            if !std::mem::replace(&mut told, true) {
-                tracing::error!(
-                    broker,
-                    trigger = listener.key.trigger,
-                    "the device's triggers.json lists no such broker under `brokers`; list it and push the workflow again"
-                );
-            }
+        let Some(known) = known.filter(|_| allowed) else {
             tokio::time::sleep(MEND).await;
             continue;
         };
         let options = match options(&listener, &known) {
             Ok(options) => options,
             Err(error) => {
-                tracing::error!(%error, broker, "the broker's password cannot be read");
+                listener.stands(Some(format!("the password of broker `{broker}` cannot be read: {error}")));
                 tokio::time::sleep(MEND).await;
                 continue;
             }
@@ -119,6 +112,7 @@ async fn session(
             match events.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(_))) => {
                     pause = FIRST_PAUSE;
+                    listener.stands(None);
                     tracing::info!(broker, topic, "listening to the broker");
                     if client.try_subscribe(topic, QoS::AtLeastOnce).is_err() {
                         return;
@@ -126,7 +120,7 @@ async fn session(
                 }
                 Ok(Event::Incoming(Incoming::SubAck(answer))) => {
                     if answer.return_codes.contains(&rumqttc::SubscribeReasonCode::Failure) {
-                        tracing::error!(broker, topic, "the broker does not allow this topic");
+                        listener.stands(Some(format!("broker `{broker}` does not allow the topic `{topic}`")));
                     }
                 }
                 Ok(Event::Incoming(Incoming::Publish(message))) => {
@@ -138,7 +132,8 @@ async fn session(
                 Ok(_) => {}
                 Err(ConnectionError::RequestsDone) => return,
                 Err(error) => {
-                    tracing::warn!(%error, broker, "no connection to the broker; trying again");
+                    tracing::debug!(%error, broker, "no connection to the broker; trying again");
+                    listener.stands(Some(format!("no connection to broker `{broker}`: {error}")));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

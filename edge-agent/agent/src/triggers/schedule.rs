@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn listen(listener: Listener, cron: &str, zone: &str, catch_up: Millis) {
     let schedule = match Schedule::parse(cron, zone) {
         Ok(schedule) => schedule,
-        Err(error) => return tracing::error!(%error, trigger = listener.key.trigger, "a schedule cannot be followed"),
+        Err(error) => return listener.stands(Some(format!("its schedule cannot be followed: {error}"))),
     };
     let last = || {
         let runtime = &listener.runtime;
@@ -37,7 +37,7 @@ pub(super) async fn listen(listener: Listener, cron: &str, zone: &str, catch_up:
         }
         let Some(due) = schedule.due(after, now, catch_up) else {
             let Some(next) = schedule.next_after(now.max(after)) else {
-                return tracing::info!(trigger = listener.key.trigger, "a schedule has no instant to come");
+                return listener.stands(Some("its schedule has no instant to come".to_owned()));
             };
             let wait = next.since(now).as_duration() + Duration::from_millis(1);
             tokio::time::sleep(wait.min(LONGEST)).await;

@@ -1,6 +1,8 @@
 //! What the device's owner lets triggers reach: brokers by name, and folders. A workflow names a broker and never its
 //! address or password; what is not listed here is not listened to.
 
+use eyot_model::TriggerSource;
+use eyot_spec::FilePattern;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,31 @@ impl Settings {
         serde_json::from_slice(&bytes).map_err(|source| SettingsError::Malformed { path, source })
     }
 
+    /// Why a source is not listened to, in words; None if it may be.
+    #[must_use]
+    pub fn unmet(&self, source: &TriggerSource) -> Option<String> {
+        match source {
+            TriggerSource::Schedule { .. } => None,
+            TriggerSource::Mqtt { broker, .. } => {
+                (!self.brokers.contains_key(broker)).then(|| format!("the device's {FILE} lists no broker `{broker}` under `brokers`"))
+            }
+            TriggerSource::File { pattern, .. } => {
+                let pattern = match FilePattern::parse(pattern) {
+                    Ok(pattern) => pattern,
+                    Err(error) => return Some(error.to_string()),
+                };
+                let folder = Path::new(pattern.folder());
+                if !folder.is_dir() {
+                    Some(format!("there is no folder `{}`", folder.display()))
+                } else if !self.allows(folder) {
+                    Some(format!("the device's {FILE} does not list `{}` under `folders`", folder.display()))
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
     /// Whether files of a folder may start runs: it lies in one that is listed, links followed.
     #[must_use]
     pub fn allows(&self, folder: &Path) -> bool {
@@ -93,6 +120,38 @@ mod tests {
         ] {
             assert_eq!(settings.allows(&path), allowed, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_a_trigger_misses_is_said_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("in");
+        std::fs::create_dir(&inside).unwrap();
+        let mqtt = TriggerSource::Mqtt {
+            broker: "line".into(),
+            topic: "doors/#".into(),
+        };
+        let file = |folder: &Path| TriggerSource::File {
+            pattern: folder.join("*.png").display().to_string(),
+            settle: eyot_model::Millis(0),
+        };
+        let mut settings = Settings::default();
+        let wrong = |settings: &Settings, source: &TriggerSource| settings.unmet(source).unwrap_or_default();
+        assert!(wrong(&settings, &mqtt).contains("no broker `line`"));
+        assert!(wrong(&settings, &file(&inside)).contains("under `folders`"));
+        assert!(wrong(&settings, &file(&folder.path().join("missing"))).contains("there is no folder"));
+        settings.folders.push(inside.clone());
+        settings.brokers.insert(
+            "line".into(),
+            Broker {
+                host: "127.0.0.1".into(),
+                port: 1,
+                user: None,
+                password_file: None,
+            },
+        );
+        assert_eq!(settings.unmet(&mqtt), None);
+        assert_eq!(settings.unmet(&file(&inside)), None);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub(crate) async fn workflow(to: &Connection, command: WorkflowCommand, output: 
             if output.is_json() {
                 return output.json(&stored);
             }
+            for warning in &stored.warnings {
+                output.note(format!("warning: {}", clean(warning)));
+            }
             output.note("stored as");
             output.line(format!("{}/{}@{}", stored.namespace, stored.name, stored.version))
         }

@@ -92,4 +92,8 @@ fn a_folder_that_is_no_task_is_told_apart() {
     assert_eq!(answer.code, 8);
     assert!(answer.err.contains("it has no Cargo.toml"), "{}", answer.err);
     assert_eq!(fake.eyot(&["task", "new", "Bad Name"]).code, 2);
+    let made = fake.eyot(&["task", "new", "count-words"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let manifest = std::fs::read_to_string(fake.home.path().join("count-words/Cargo.toml")).unwrap();
+    assert!(manifest.contains("{ git = \"https://"), "where the SDK comes from: {manifest}");
 }

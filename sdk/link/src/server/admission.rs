@@ -277,7 +277,7 @@ impl Acceptor {
                 return answer(&mut send, &EnrolReply::Denied { reason }).await;
             }
         };
-        tracing::info!(agent = %csr.agent(), %peer, name = ?request.name, "enrolled an agent");
+        tracing::info!(agent = %csr.agent(), %peer, name = admission.name, "enrolled an agent");
         self.grant(&mut send, &csr, admission).await.map(|_| ())
     }
 
@@ -322,6 +322,7 @@ impl Acceptor {
             .map_err(|e| Refused::protocol(&e))?;
         let reply = EnrolReply::Granted {
             agent: csr.agent(),
+            name: admission.name,
             chain,
             expires_at: admission.not_after,
         };

@@ -29,12 +29,14 @@ pub struct Enrolment<'a> {
     pub peer: SocketAddr,
 }
 
-/// The certificate that an agent gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The certificate that an agent gets, and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// From [`Serial::random`]; keep it, so that it can be revoked.
     pub serial: Serial,
     pub not_after: Timestamp,
+    /// What the agent is called: the device takes it for its own.
+    pub name: String,
 }
 
 /// Decides who may join and who may work.

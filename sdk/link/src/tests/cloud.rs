@@ -55,10 +55,11 @@ impl Directory {
         *self.life.lock().unwrap() = life;
     }
 
-    fn admission(&self) -> Admission {
+    fn admission(&self, name: &str) -> Admission {
         Admission {
             serial: Serial::random().unwrap(),
             not_after: self.clock.now().after(*self.life.lock().unwrap()),
+            name: name.to_owned(),
         }
     }
 }
@@ -80,12 +81,12 @@ impl Authority for Directory {
             }
             invitation.used_by = Some(enrolment.agent);
             self.set(enrolment.agent, Standing::Allowed);
-            Ok(self.admission())
+            Ok(self.admission(&format!("the {}", enrolment.name)))
         })
     }
 
     fn renew(&self, _: AgentId, _: Serial) -> crate::Future<'_, Result<Admission, String>> {
-        Box::pin(async { Ok(self.admission()) })
+        Box::pin(async { Ok(self.admission("renewed")) })
     }
 }
 
@@ -143,9 +144,8 @@ impl Cloud {
     }
 
     pub(super) async fn join(&self) -> Arc<Identity> {
-        join(&self.invite(), "device", AgentKey::create().unwrap(), self.time.clock())
-            .await
-            .unwrap()
+        let joined = join(&self.invite(), "device", AgentKey::create().unwrap(), self.time.clock()).await;
+        joined.unwrap().identity
     }
 
     /// An identity that was never enrolled over the network, valid for `life` from now on.

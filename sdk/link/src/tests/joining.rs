@@ -11,7 +11,9 @@ async fn a_device_joins_keeps_its_identity_and_works() {
     let dir = tempfile::tempdir().unwrap();
     let key = AgentKey::open_or_create(dir.path()).unwrap();
     let agent = key.agent();
-    let identity = soon(join(&cloud.invite(), "camera", key, cloud.time.clock())).await.unwrap();
+    let joined = soon(join(&cloud.invite(), "camera", key, cloud.time.clock())).await.unwrap();
+    assert_eq!(joined.name, "the camera", "the control plane names it");
+    let identity = joined.identity;
     assert_eq!(identity.agent(), agent);
     identity.save(dir.path()).unwrap();
     for file in ["agent-key.pem", "agent.pem"] {
