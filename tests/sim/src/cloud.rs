@@ -1,6 +1,7 @@
 //! The control plane: the real coordinator, and the order between its commits and what others see of it.
 
 use crate::blobs::named;
+use crate::clocks::Clocks;
 use crate::mutant::Mutant;
 use crate::outside::Outside;
 use crate::random::hash;
@@ -46,6 +47,7 @@ pub struct Cloud {
     pub scenarios: BTreeMap<RunId, Scenario>,
     pub up: bool,
     pub life: u64,
+    pub clocks: Clocks,
     pub alarms: Vec<String>,
     /// Links by agent, as far as this side knows.
     pub links: BTreeMap<AgentId, u64>,
@@ -65,6 +67,7 @@ impl Cloud {
             scenarios,
             up: true,
             life: 0,
+            clocks: Clocks::default(),
             alarms: Vec::new(),
             links: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -79,6 +82,7 @@ impl Cloud {
     /// # Panics
     /// When the scenario's workflow does not compile.
     pub fn submit(&mut self, run: RunId, now: Timestamp) {
+        let now = self.clocks.now(now);
         let known = self.store.runs.contains_key(&run) || self.coordinator.entry(run).is_some();
         if let Some(scenario) = self.scenarios.get(&run).filter(|_| !known) {
             let submission = Submission {
@@ -98,6 +102,7 @@ impl Cloud {
 
     /// An operator stops a run.
     pub fn cancel(&mut self, run: RunId, now: Timestamp) {
+        let now = self.clocks.now(now);
         let done = self.coordinator.cancel(run, "an operator", now);
         self.take(now);
         if done {
@@ -127,6 +132,7 @@ impl Cloud {
 
     /// A message of an agent.
     pub fn hears(&mut self, agent: AgentId, message: ToCloud, now: Timestamp) {
+        let now = self.clocks.now(now);
         match message {
             ToCloud::Inventory(mut inventory) => {
                 if self.mutant == Some(Mutant::NoFence) {
@@ -187,7 +193,7 @@ impl Cloud {
             Some(link) => drop(self.links.insert(agent, link)),
             None => drop(self.links.remove(&agent)),
         }
-        self.coordinator.link_changed(agent, state, now);
+        self.coordinator.link_changed(agent, state, self.clocks.now(now));
         if state == LinkState::Connected {
             self.coordinator.fleet_changed();
         }
@@ -242,7 +248,7 @@ impl Cloud {
 
     /// Takes what the coordinator wants; gives what may be seen at once. True if a commit has to begin.
     pub fn turn(&mut self, now: Timestamp) -> (Vec<Effect>, bool) {
-        self.take(now);
+        self.take(self.clocks.now(now));
         let mut seen = Vec::new();
         if self.mutant == Some(Mutant::NoPersistBeforeAct) {
             let (writes, effects): (Vec<Item>, Vec<Item>) = self.waiting.drain(..).partition(|item| matches!(item, Item::Write(_)));
@@ -290,6 +296,8 @@ impl Cloud {
     /// # Panics
     /// When a stored workflow does not compile.
     pub fn start(&mut self, now: Timestamp) {
+        self.clocks.begin(now);
+        let now = self.clocks.now(now);
         self.coordinator = Coordinator::new();
         self.up = true;
         for (agent, through) in &self.store.heard {
@@ -305,6 +313,13 @@ impl Cloud {
                 panic!("a stored workflow does not compile: {error}");
             }
         }
+    }
+
+    /// When the coordinator wants to be called, in true time.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        let at = self.coordinator.poll_timeout().filter(|_| self.up)?;
+        Some(self.clocks.when(at))
     }
 
     /// How each ended run ended, by the store.

@@ -65,7 +65,8 @@ impl World {
         let effects = self.devices[machine].turn(self.now, |node, now| node.turned_away(now));
         self.device_effects(machine, effects);
         if !self.cloud.links.contains_key(&agent) {
-            self.cloud.coordinator.expel(agent, "a copy of the agent's disk was seen", self.now);
+            let now = self.cloud.clocks.now(self.now);
+            self.cloud.coordinator.expel(agent, "a copy of the agent's disk was seen", now);
             self.cloud_turn();
         }
         self.after(100_000, 300_000, Happening::Connect { machine });
@@ -86,9 +87,8 @@ impl World {
     pub fn readmit(&mut self, machine: usize) {
         let agent = self.devices[machine].id;
         self.cloud.store.incarnations.remove(&agent);
-        self.cloud
-            .coordinator
-            .start_over(agent, "an operator let the agent begin anew", self.now);
+        let now = self.cloud.clocks.now(self.now);
+        self.cloud.coordinator.start_over(agent, "an operator let the agent begin anew", now);
         self.cloud_turn();
     }
 }

@@ -1,6 +1,7 @@
 //! An agent's machine: its disk, and while it is up a process with the real node over the real journal.
 
 use crate::blobs::{Blobs, named};
+use crate::clocks::Clocks;
 use crate::disk::Unsynced;
 use crate::mutant::Mutant;
 use crate::outside::Outside;
@@ -49,8 +50,6 @@ pub struct Process {
     pub link: Option<u64>,
     /// A sync is on its way: an urgent one, or one of the interval.
     syncing: Option<bool>,
-    /// Its clock against the true one, in microseconds.
-    offset: i64,
 }
 
 pub struct Device {
@@ -64,8 +63,7 @@ pub struct Device {
     pub frozen: bool,
     /// Never comes back.
     pub lost: bool,
-    /// The machine's clock against the true one, in microseconds, as the next process will read it.
-    pub wall: i64,
+    pub clocks: Clocks,
     /// Attempts that began.
     pub started: u64,
     index: usize,
@@ -133,7 +131,7 @@ impl Device {
             life: 0,
             frozen: false,
             lost: false,
-            wall: 0,
+            clocks: Clocks::default(),
             started: 0,
             index,
             seed,
@@ -154,16 +152,14 @@ impl Device {
     /// The process's clock.
     #[must_use]
     pub fn clock(&self, now: Timestamp) -> Timestamp {
-        let offset = self.process.as_ref().map_or(self.wall, |p| p.offset);
-        Timestamp(now.0.saturating_add_signed(offset))
+        self.clocks.now(now)
     }
 
     /// When the node wants to be called, in true time.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        let process = self.process.as_ref()?;
-        let at = process.node.poll_timeout()?;
-        Some(Timestamp(at.0.saturating_add_signed(-process.offset)))
+        let at = self.process.as_ref()?.node.poll_timeout()?;
+        Some(self.clocks.when(at))
     }
 
     /// The agent's process starts over what its disk holds, without the cloud.
@@ -201,8 +197,8 @@ impl Device {
             last: found.report.taken,
             synced: eyot_ledger::durable(&checkpoint, &found.report),
         };
-        let clock = Timestamp(now.0.saturating_add_signed(self.wall));
-        let (node, recovery) = Node::recover(CONFIG, recovered, clock);
+        self.clocks.begin(now);
+        let (node, recovery) = Node::recover(CONFIG, recovered, self.clock(now));
         if !recovery.lost.is_empty() {
             outside.breaks(format!("agent {} lost runs: {:?}", self.index, recovery.lost));
         }
@@ -216,7 +212,6 @@ impl Device {
             running: BTreeMap::new(),
             link: None,
             syncing: None,
-            offset: self.wall,
         });
         self.drain(now)
     }
@@ -322,6 +317,7 @@ impl Device {
             // What fails is tried again with a later one.
             let _ = process.checkpoint.fold();
         }
+        self.clocks.keep(now);
         match synced {
             Ok(position) => self.turn(now, |node, _| node.journal_synced(position)),
             Err(_) => {
@@ -348,6 +344,7 @@ impl Device {
                 self.disk.crash(seed);
                 self.source.crash();
                 self.blobs.cut_power();
+                self.clocks.power_off();
             }
             None => self.disk.kill(),
         }

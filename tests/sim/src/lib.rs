@@ -10,6 +10,7 @@
 pub mod blobs;
 pub mod campaign;
 pub mod check;
+pub mod clocks;
 pub mod cloud;
 pub mod copies;
 pub mod device;

@@ -27,6 +27,14 @@ impl World {
                 }
             }
             Trouble::KillCloud { lasts } => self.kill_cloud(lasts),
+            Trouble::SetClock { machine, micros } => self.devices[machine].clocks.set(micros),
+            Trouble::RebootCloud { lasts, micros } => {
+                if self.cloud.up {
+                    self.kill_cloud(lasts);
+                    self.cloud.clocks.set(micros);
+                    self.cloud.clocks.power_off();
+                }
+            }
             Trouble::Drain { machine, lasts } => {
                 self.at(self.elapsed(), Happening::Drain { machine, on: true });
                 self.at(self.elapsed() + lasts, Happening::Drain { machine, on: false });

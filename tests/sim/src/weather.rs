@@ -49,6 +49,16 @@ pub enum Trouble {
     KillCloud {
         lasts: u64,
     },
+    /// The machine of the control plane loses its power, and its clock is off by so much when it is back.
+    RebootCloud {
+        lasts: u64,
+        micros: i64,
+    },
+    /// The machine's clock is off by so much from now on. What runs goes by steady time; the next boot begins with it.
+    SetClock {
+        machine: usize,
+        micros: i64,
+    },
     /// An operator has everything of a machine go on elsewhere, for so long.
     Drain {
         machine: usize,
@@ -67,15 +77,16 @@ pub enum Trouble {
 /// When what goes wrong, in microseconds from the beginning.
 pub type Weather = Vec<(u64, Trouble)>;
 
-/// Weather over `machines` and `runs`, until `end`.
+/// Weather over `machines` and `runs`, until `end`. Disks are damaged only where every task is `repeatable`: what a damaged
+/// disk said of an attempt is not to be had any more.
 #[must_use]
-pub fn random(r: &mut Random, machines: u64, runs: u64, end: u64) -> Weather {
+pub fn random(r: &mut Random, machines: u64, runs: u64, end: u64, repeatable: bool) -> Weather {
     let mut weather = Weather::new();
     for _ in 0..r.below(14) {
         let at = r.below(end);
         let machine = usize::try_from(r.below(machines)).unwrap_or(0);
         let lasts = r.between(1_000, 900_000);
-        match r.below(25) {
+        match r.below(29) {
             0..=4 => weather.push((
                 at,
                 Trouble::Cut {
@@ -116,6 +127,22 @@ pub fn random(r: &mut Random, machines: u64, runs: u64, end: u64) -> Weather {
                     count: u32::try_from(r.between(1, 2)).unwrap_or(1),
                 },
             )),
+            25 => weather.push((
+                at,
+                Trouble::RebootCloud {
+                    lasts: lasts / 2,
+                    micros: wrong_clock(r),
+                },
+            )),
+            // Where it boots soon, that is seen.
+            26 | 27 => {
+                let micros = wrong_clock(r);
+                weather.push((at, Trouble::SetClock { machine, micros }));
+                if r.chance(70) {
+                    weather.push((at + r.below(50_000), Trouble::PowerCut { machine, lasts }));
+                }
+            }
+            28 if repeatable => weather.push((at, Trouble::FlipBit { machine, lasts })),
             22 | 23 => weather.push((at, Trouble::Drain { machine, lasts })),
             18 | 19 if r.chance(30) => weather.push((
                 at,
@@ -128,4 +155,18 @@ pub fn random(r: &mut Random, machines: u64, runs: u64, end: u64) -> Weather {
     }
     weather.sort_by_key(|(at, _)| *at);
     weather
+}
+
+/// By how much a clock may be wrong, in microseconds: by seconds, by a day, or because there is no battery and it begins in
+/// 1970.
+fn wrong_clock(r: &mut Random) -> i64 {
+    const SECOND: i64 = 1_000_000;
+    const DAY: i64 = 86_400 * SECOND;
+    let any = |r: &mut Random, most: i64| i64::try_from(r.below(2 * most.unsigned_abs())).unwrap_or(0) - most;
+    match r.below(4) {
+        0 => any(r, 20 * SECOND),
+        1 => any(r, 2 * DAY),
+        2 => -20_800 * DAY,
+        _ => 0,
+    }
 }

@@ -57,9 +57,9 @@ impl Setup {
         let scenarios: Vec<_> = (0..runs)
             .map(|n| (r.below(300_000), Scenario::random(hash(&[seed, 77, n]))))
             .collect();
-        let mut weather = weather::random(&mut r, machines, runs, PEACE / 3);
-        // Who takes work away from a machine that is gone, without a policy, answers for what must not be done twice.
         let repeatable = scenarios.iter().all(|(_, s)| s.workflow.tasks.iter().all(|t| t.idempotent));
+        let mut weather = weather::random(&mut r, machines, runs, PEACE / 3, repeatable);
+        // Who takes work away from a machine that is gone, without a policy, answers for what must not be done twice.
         if machines > 1 && repeatable && r.chance(15) {
             weather.push((r.between(100_000, PEACE / 3), Trouble::Lose { machine: 0 }));
         }
@@ -158,6 +158,7 @@ impl World {
         for (run, (at, _)) in runs {
             world.at(*at, Happening::Submit { run });
         }
+        world.cloud.clocks.begin(world.now);
         world.at(OPERATOR, Happening::Operator);
         for (at, trouble) in setup.weather {
             world.at(at, Happening::Trouble(trouble));
@@ -453,8 +454,9 @@ impl World {
 
     fn operator(&mut self) {
         if self.cloud.up {
+            let now = self.cloud.clocks.now(self.now);
             for lost in self.devices.iter().filter(|d| d.lost) {
-                self.cloud.coordinator.expel(lost.id, "an operator removed it", self.now);
+                self.cloud.coordinator.expel(lost.id, "an operator removed it", now);
             }
             self.cloud.resolve(&self.outside);
             self.cloud_turn();
@@ -487,8 +489,8 @@ impl World {
                 self.device_effects(machine, effects);
             }
         }
-        if self.cloud.up && self.cloud.coordinator.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.cloud.coordinator.handle_timeout(self.now);
+        if self.cloud.due().is_some_and(|at| at <= self.now) {
+            self.cloud.coordinator.handle_timeout(self.cloud.clocks.now(self.now));
             self.cloud_turn();
         }
         self.plan_tick();
@@ -497,8 +499,7 @@ impl World {
     /// Puts the earliest time-out of all into the queue.
     pub(crate) fn plan_tick(&mut self) {
         let devices = self.devices.iter().filter(|d| !d.frozen).filter_map(Device::due);
-        let cloud = self.cloud.coordinator.poll_timeout().filter(|_| self.cloud.up);
-        if let Some(at) = devices.chain(cloud).min() {
+        if let Some(at) = devices.chain(self.cloud.due()).min() {
             // A time-out that handling did not settle comes again, later.
             let at = at.0.max(self.now.0 + 1_000);
             if at < self.tick {
