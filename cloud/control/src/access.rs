@@ -428,17 +428,17 @@ mod tests {
             (true, false)
         );
 
-        access.may_write(ONE, &digest(77), 1, 10, NOW).unwrap();
+        access.may_write(ONE, &digest(77), 1, &upload_limits(10), NOW).unwrap();
         assert!(!may_name(77), "it only said that it would bring it");
         access.brought(ONE, &digest(77));
         assert!(may_read(&access, ONE, &digest(77)), "what it named it has brought");
-        access.may_write(ONE, &digest(78), 1, 10, NOW).unwrap();
+        access.may_write(ONE, &digest(78), 1, &upload_limits(10), NOW).unwrap();
         access.brought(ONE, &digest(78));
-        access.may_write(ONE, &digest(78), 1, 10, NOW).unwrap();
+        access.may_write(ONE, &digest(78), 1, &upload_limits(10), NOW).unwrap();
         assert!(may_name(78), "it offered it again");
         // What it brought it may name again: in another run, and when the part comes back to it.
         access.result(RUN, TaskIx(0), vec![digest(78)], &[], Some(ONE));
-        access.may_write(ONE, &digest(79), 1, 10, NOW).unwrap();
+        access.may_write(ONE, &digest(79), 1, &upload_limits(10), NOW).unwrap();
         access.brought(ONE, &digest(79));
         access.end(RUN);
         assert_eq!((may_name(10), may_name(78), may_name(79)), (false, true, true));

@@ -128,7 +128,14 @@ mod tests {
             by: "x".into(),
             at: Timestamp(seq),
         };
-        (seq, Arc::new(Entry::Event { event, agent: None }))
+        (
+            seq,
+            Arc::new(Entry::Event {
+                event,
+                agent: None,
+                withheld: Vec::new(),
+            }),
+        )
     }
 
     fn numbers(entries: Option<Vec<Numbered>>) -> Option<Vec<u64>> {

@@ -410,7 +410,7 @@ mod tests {
         };
         coordinator.own_run(AGENT, told, true, None, NOW);
         drain(&mut coordinator);
-        let mut say = |coordinator: &mut Coordinator| coordinator.resolve(RUN, TaskIx(0), None, Resolution::Retry, "somebody");
+        let say = |coordinator: &mut Coordinator| coordinator.resolve(RUN, TaskIx(0), None, Resolution::Retry, "somebody");
         coordinator.link_changed(AGENT, LinkState::Disconnected, NOW);
         assert_eq!(say(&mut coordinator), Err(Unresolvable::Away(AGENT)));
         coordinator.link_changed(AGENT, LinkState::Connected, NOW);

@@ -212,6 +212,7 @@ impl Drop for Dialer {
 }
 
 /// What a device has become.
+#[derive(Debug)]
 pub struct Joined {
     pub identity: Arc<Identity>,
     /// What the control plane calls it: not what it asked for if its invitation has a name, or the name was taken.

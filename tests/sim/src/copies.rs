@@ -88,7 +88,9 @@ impl World {
         let agent = self.devices[machine].id;
         self.cloud.store.incarnations.remove(&agent);
         let now = self.cloud.clocks.now(self.now);
-        self.cloud.coordinator.start_over(agent, "an operator let the agent begin anew", now);
+        self.cloud
+            .coordinator
+            .start_over(agent, "an operator let the agent begin anew", now);
         self.cloud_turn();
     }
 }

@@ -267,7 +267,11 @@ mod tests {
             changes: vec![Change::AppendEntries {
                 run: RUN,
                 first: seq,
-                entries: vec![Entry::Event { event, agent: None }],
+                entries: vec![Arc::new(Entry::Event {
+                    event,
+                    agent: None,
+                    withheld: Vec::new(),
+                })],
             }],
             ..Step::default()
         }
@@ -307,7 +311,7 @@ mod tests {
             fleet: Fleet::default(),
             board: Board::default(),
             access: Access::default(),
-            healthy: Arc::new(AtomicBool::new(true)),
+            disk: Disk::new(dir.path()),
             fatal: fatal.clone(),
         };
         carrier.run(queue).await;

@@ -1,6 +1,7 @@
 //! The loop and its store: what a restart takes up, and what happens while a plan is made.
 
 use super::*;
+use crate::disk::Disk;
 use crate::store::{AgentRecord, FragmentRow, NewRun, WorkflowRecord};
 use eyot_model::{ComponentRef, Digest, Inputs, Position, Task, Timestamp, Workflow};
 
@@ -68,7 +69,7 @@ fn options(store: &Store, dir: &std::path::Path) -> Options {
         blobs: eyot_blob::Store::open(&dir.join("blobs")).unwrap(),
         keep_succeeded: Millis(1),
         keep_failed: Millis(1),
-        healthy: Arc::new(AtomicBool::new(true)),
+        disk: Disk::new(dir),
         fatal: CancellationToken::new(),
     }
 }
