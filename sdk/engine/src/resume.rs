@@ -99,7 +99,9 @@ impl Run {
         match instance.state {
             State::Pending => self.undecided.push_back(path.task),
             State::Retrying => {
-                let due = instance.due.unwrap_or(now);
+                // Whoever set the time may have had another clock: no wait is longer than the policy has it.
+                let most = self.graph.workflow.task(path.task).retry.max_interval;
+                let due = instance.due.unwrap_or(now).min(now.after(most));
                 self.timers.insert((due, Timer::Retry(path)));
             }
             State::Running => {

@@ -48,7 +48,7 @@ pub struct Cloud {
     pub up: bool,
     pub life: u64,
     pub clocks: Clocks,
-    pub alarms: Vec<String>,
+    pub alarms: Vec<(AgentId, String)>,
     /// Links by agent, as far as this side knows.
     pub links: BTreeMap<AgentId, u64>,
     waiting: VecDeque<Item>,
@@ -227,7 +227,7 @@ impl Cloud {
                     let found = found.ok_or_else(|| "no other agent is connected".to_owned());
                     self.coordinator.replanned(run, fragment, found, now);
                 }
-                Command::Alarm { message, .. } => self.alarms.push(message),
+                Command::Alarm { agent, message, .. } => self.alarms.push((agent, message)),
                 Command::Ended { run, outcome } => self.waiting.push_back(Item::Effect(Effect::Ended { run, outcome })),
             }
         }

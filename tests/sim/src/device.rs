@@ -74,6 +74,8 @@ pub struct Device {
     pub turned_away: u64,
     /// Its disk was damaged or replaced since it was last up.
     pub tampered: bool,
+    /// Its disk was damaged at any time.
+    pub was_damaged: bool,
     /// What the last start found.
     pub found: Option<eyot_checkpoint::Report>,
     forgotten: BTreeSet<RunId>,
@@ -138,6 +140,7 @@ impl Device {
             numbers: Vec::new(),
             turned_away: 0,
             tampered: false,
+            was_damaged: false,
             found: None,
             forgotten: BTreeSet::new(),
             mutant,

@@ -178,6 +178,7 @@ impl World {
         let at = self.random.below(len);
         device.disk.flip_bit(name, at, u8::try_from(self.random.below(8)).unwrap_or(0));
         device.tampered = true;
+        device.was_damaged = true;
     }
 
     fn kill_cloud(&mut self, lasts: u64) {
