@@ -73,7 +73,8 @@ impl Record {
     /// # Errors
     /// Only if the allocation fails half-way.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        postcard::to_stdvec(self).map_err(RecordError::Encode)
+        // Most take less than this, and grow there from nothing in several steps otherwise.
+        postcard::to_extend(self, Vec::with_capacity(64)).map_err(RecordError::Encode)
     }
 
     /// # Errors

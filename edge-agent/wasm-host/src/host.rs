@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore};
 
-/// Instances beyond the workers': for descriptions, and for stores whose teardown overlaps the next start.
-const SPARE_INSTANCES: u32 = 2;
+/// Instances beyond the workers': for descriptions, for an attempt that none of the workers runs, and for stores whose teardown
+/// overlaps the next start.
+const SPARE_INSTANCES: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub struct HostConfig {

@@ -71,13 +71,18 @@ pub(crate) struct Meter {
     limits: Limits,
     started: Instant,
     deadline: Option<Instant>,
-    cpu_at_start: Duration,
+    /// What the thread had used at the start; read at the first look where nothing depends on it.
+    cpu_at_start: Option<Duration>,
     cancel: CancelToken,
     memory: u64,
     last_growth: u64,
     peak_memory: u64,
     stop: Option<Stop>,
 }
+
+/// CPU limits below this are counted from a reading at the start. To ask for the CPU time of a thread is a call of the system, which
+/// takes as long as a part of a short task.
+const EXACT_BELOW: Duration = Duration::from_secs(10);
 
 /// Most elements of one table.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
@@ -88,7 +93,7 @@ impl Meter {
             limits,
             started,
             deadline: limits.wall.and_then(|wall| started.checked_add(wall)),
-            cpu_at_start: if limits.cpu.is_some() { thread_cpu() } else { Duration::ZERO },
+            cpu_at_start: limits.cpu.filter(|limit| *limit < EXACT_BELOW).map(|_| thread_cpu()),
             cancel,
             memory: 0,
             last_growth: 0,
@@ -106,13 +111,21 @@ impl Meter {
         {
             Stop::Wall(wall)
         } else if let Some(cpu) = self.limits.cpu
-            && thread_cpu().saturating_sub(self.cpu_at_start) >= cpu
+            && self.cpu_used() >= cpu
         {
             Stop::Cpu(cpu)
         } else {
             return Ok(());
         };
         Err(self.stop_for(stop))
+    }
+
+    /// CPU time of the attempt so far. Where its start was not read, all the time until the first look counts as used.
+    fn cpu_used(&mut self) -> Duration {
+        let now = thread_cpu();
+        let started = self.started;
+        let at_start = self.cpu_at_start.get_or_insert_with(|| now.saturating_sub(started.elapsed()));
+        now.saturating_sub(*at_start)
     }
 
     /// Notes why the guest is stopped; the first reason holds.
@@ -175,4 +188,29 @@ impl ResourceLimiter for Meter {
 fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_cpu_limit_misses_nothing_although_no_clock_is_read_at_the_start() {
+        const BURNT: Duration = Duration::from_millis(20);
+        let meter = |cpu, started| {
+            let limits = Limits {
+                cpu: Some(cpu),
+                ..Limits::default()
+            };
+            Meter::start(limits, CancelToken::new(), started)
+        };
+        let (started, before) = (Instant::now(), thread_cpu());
+        while thread_cpu() - before < BURNT {}
+        let mut long = meter(EXACT_BELOW, started);
+        let used = long.cpu_used();
+        assert!(used >= BURNT && used <= started.elapsed(), "{used:?}");
+        let mut short = meter(EXACT_BELOW / 2, started);
+        assert!(short.cpu_used() < BURNT, "what was used before its start is not its own");
+        assert!(long.cpu_used() >= used);
+    }
 }
