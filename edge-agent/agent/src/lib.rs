@@ -25,7 +25,7 @@ pub use allocation::keep_lean;
 pub use eyot_clock::Clock;
 pub use incarnation::Incarnation;
 pub use logs::Logs;
-pub use runtime::{OpenError, Outbound, Parts, RunHereError, Runtime, Storage};
+pub use runtime::{OpenError, Outbound, Parts, RunHereError, Runtime, Storage, TASK_STACK};
 
 /// An error with its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

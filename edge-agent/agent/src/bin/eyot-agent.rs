@@ -212,10 +212,14 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, 4))
-        .thread_stack_size(512 << 10)
+        // They run tasks too.
+        .thread_stack_size(eyot_agent::TASK_STACK)
         .enable_all()
         .build()?;
-    match runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)))? {
+    let served = runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)));
+    // An attempt that did not heed its cancellation does not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match served? {
         Stopped::Asked => Ok(()),
         Stopped::ToBeginAnew => Err(begin_anew()),
     }

@@ -1,10 +1,13 @@
 //! The node and what it has decided, made durable in order.
 
+use super::queue::Job;
 use eyot_checkpoint::{Handle as Journal, JournalError, Record, Service};
 use eyot_ledger::Gate;
 use eyot_model::{AttemptId, BlobRef, Position, RunId, RunOutcome, Timestamp};
-use eyot_node::{Command, Node, Start};
+use eyot_node::{Command, Node};
+use eyot_wasm_host::{AttemptEnd, CancelToken};
 use eyot_wire::ToCloud;
+use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What goes to the cloud, in order.
@@ -17,8 +20,7 @@ pub enum Outbound {
 /// What the node wants done beyond the journal and the link.
 #[derive(Default)]
 pub(super) struct Effects {
-    pub(super) started: Vec<Start>,
-    pub(super) stopped: Vec<AttemptId>,
+    pub(super) started: Vec<Job>,
     pub(super) finished: Vec<(RunId, RunOutcome)>,
     /// Somebody waits for what is appended up to here.
     pub(super) sync: Option<Position>,
@@ -30,6 +32,8 @@ pub(super) struct Core {
     pub(super) service: Option<Service>,
     outbound: UnboundedSender<Outbound>,
     gate: Gate,
+    /// Attempts that were started and have not ended.
+    running: BTreeMap<AttemptId, CancelToken>,
     armed: Option<Timestamp>,
 }
 
@@ -53,8 +57,14 @@ impl Core {
             service: None,
             outbound,
             gate: Gate::default(),
+            running: BTreeMap::new(),
             armed: None,
         }
+    }
+
+    pub(super) fn attempt_ended(&mut self, id: &AttemptId, end: AttemptEnd, now: Timestamp) {
+        self.running.remove(id);
+        self.node.attempt_ended(id, end.outcome, end.usage, now);
     }
 
     /// Takes the node's commands: appends the records, then gives out what may follow.
@@ -71,10 +81,18 @@ impl Core {
         self.gate.is_stuck()
     }
 
-    fn give(&self, command: Command, journal: &Journal, effects: &mut Effects) {
+    fn give(&mut self, command: Command, journal: &Journal, effects: &mut Effects) {
         match command {
-            Command::Start { start, .. } => effects.started.push(*start),
-            Command::Stop { id } => effects.stopped.push(id),
+            Command::Start { start, .. } => {
+                let cancel = CancelToken::new();
+                self.running.insert(start.id, cancel.clone());
+                effects.started.push(Job { start: *start, cancel });
+            }
+            Command::Stop { id } => {
+                if let Some(token) = self.running.get(&id) {
+                    token.cancel();
+                }
+            }
             // Others are synced by the journal itself within its interval.
             Command::Sync { urgent } => {
                 if urgent {

@@ -2,10 +2,11 @@
 
 use super::Runtime;
 use eyot_model::DiskState;
+use std::sync::Arc;
 
 impl Runtime {
     /// The room on the disk is another than before, or was looked at for the first time.
-    pub(super) fn disk_turned(&self, state: DiskState) {
+    pub(super) fn disk_turned(self: &Arc<Self>, state: DiskState) {
         let before = self.look(eyot_node::Node::disk);
         match state {
             DiskState::Normal if before == DiskState::Normal => {}

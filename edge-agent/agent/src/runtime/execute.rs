@@ -1,10 +1,11 @@
 //! One attempt on a worker's thread: get what it needs, run it, make its blobs durable.
 
 use super::Runtime;
+use super::queue::Job;
 use super::services::AttemptServices;
 use crate::chain;
 use eyot_link::{AgentLink, TransferError};
-use eyot_model::{BlobRef, Digest, Failure, FailureKind, Outcome, Usage, Value};
+use eyot_model::{BlobRef, Digest, Failure, FailureKind, Grant, Outcome, Usage, Value};
 use eyot_node::Start;
 use eyot_wasm_host::{AttemptEnd, AttemptSpec, CancelToken, Limits, Prepared};
 use std::collections::BTreeMap;
@@ -16,11 +17,11 @@ use std::time::{Duration, Instant};
 const BLOB_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Runtime {
-    pub(super) fn execute(self: &Arc<Self>, start: &Start) -> AttemptEnd {
-        let cancel = self.running.lock().get(&start.id).cloned().unwrap_or_default();
-        match self.equip(start, &cancel) {
-            Ok(prepared) if start.idempotent => self.run_prepared(&prepared, start, cancel),
-            Ok(prepared) => unknown_if_cut_off(self.run_prepared(&prepared, start, cancel)),
+    pub(super) fn execute(self: &Arc<Self>, job: Job) -> AttemptEnd {
+        let idempotent = job.start.idempotent;
+        match self.equip(&job.start, &job.cancel) {
+            Ok(prepared) if idempotent => self.run_prepared(&prepared, job),
+            Ok(prepared) => unknown_if_cut_off(self.run_prepared(&prepared, job)),
             Err(outcome) => AttemptEnd {
                 outcome,
                 usage: Usage::default(),
@@ -29,11 +30,14 @@ impl Runtime {
         }
     }
 
-    fn run_prepared(self: &Arc<Self>, prepared: &Prepared, start: &Start, cancel: CancelToken) -> AttemptEnd {
+    fn run_prepared(self: &Arc<Self>, prepared: &Prepared, job: Job) -> AttemptEnd {
+        let Job { start, cancel } = job;
+        // The word of one that must not be begun twice stands.
+        let excusable = start.idempotent && start.grants.contains(&Grant::Scratch);
         let spec = AttemptSpec {
             id: start.id,
-            namespace: start.namespace.clone(),
-            task: start.task.clone(),
+            namespace: start.namespace,
+            task: start.task,
             inputs: start.inputs.clone(),
             limits: Limits {
                 memory_bytes: start.resources.memory_bytes,
@@ -41,18 +45,21 @@ impl Runtime {
                 wall: start.timeout.map(|l| l.as_duration()),
                 ..Limits::default()
             },
-            grants: start.grants.clone(),
+            grants: start.grants,
         };
         let services = Arc::new(AttemptServices {
             runtime: Arc::clone(self),
             id: start.id,
             component: start.digest,
             inputs: OnceLock::new(),
-            given: start.inputs.clone(),
+            given: start.inputs,
             idempotent: start.idempotent,
             pace: parking_lot::Mutex::default(),
         });
-        let end = self.excuse(start, self.host.run(prepared, spec, services, cancel));
+        let mut end = self.host.run(prepared, spec, services, cancel);
+        if excusable {
+            end = self.excuse(end);
+        }
         match self.keep_blobs(&end.outcome) {
             Ok(()) => end,
             Err(error) => {

@@ -1,7 +1,8 @@
 //! The runtime: the node behind one lock, workers that carry it on, the journal under it.
 //!
 //! The worker that ends an attempt takes the node's lock, tells the node, appends what the node decided in one write,
-//! and goes on with the next attempt itself: a chain of tasks never changes thread and never waits for a sync.
+//! and goes on with the next attempt itself: a chain of tasks never changes thread and never waits for a sync. A task that
+//! becomes ready while nothing runs is begun by the thread that saw to it, see [`workers`].
 
 mod core;
 mod disk;
@@ -11,12 +12,13 @@ mod room;
 mod saved;
 mod services;
 mod storage;
+mod workers;
 
 pub use self::core::Outbound;
 pub use self::storage::{OpenError, Storage};
 
-use self::core::{Core, Effects};
-use self::queue::ReadyQueue;
+use self::core::Core;
+use self::queue::{Job, ReadyQueue};
 use crate::cloud_time::CloudTime;
 use crate::config::DiskLimits;
 use crate::logs::Logs;
@@ -26,10 +28,10 @@ use eyot_blob::Store;
 use eyot_checkpoint::{Handle as Journal, News};
 use eyot_clock::{Clock, Rest};
 use eyot_link::AgentLink;
-use eyot_model::{AttemptId, Capacity, Millis, Position, RunId, RunOutcome, Timestamp};
-use eyot_node::{Node, Start};
-use eyot_wasm_host::{CancelToken, Host};
-use parking_lot::Mutex;
+use eyot_model::{Capacity, Millis, Position, RunId, RunOutcome, Timestamp};
+use eyot_node::Node;
+use eyot_wasm_host::Host;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +45,9 @@ const FINISH: Duration = Duration::from_secs(10);
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// How long whoever asked waits for the disk.
 const DURABLE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Stack of a thread that runs attempts, in bytes; those of the async runtime do as well.
+pub const TASK_STACK: usize = 4 << 20;
 
 /// What the runtime is made of.
 pub struct Parts {
@@ -63,7 +68,6 @@ pub struct Parts {
 pub struct Runtime {
     core: Mutex<Core>,
     ready: ReadyQueue,
-    running: Mutex<HashMap<AttemptId, CancelToken>>,
     pub(crate) host: Arc<Host>,
     pub(crate) blobs: Arc<Store>,
     pub(crate) models: Arc<eyot_infer::Runtime>,
@@ -85,7 +89,12 @@ pub struct Runtime {
     finished: Mutex<HashMap<RunId, oneshot::Sender<RunOutcome>>>,
     stopping: AtomicBool,
     tokio: tokio::runtime::Handle,
+    /// How often a lock that is held for microseconds is tried before the thread sleeps.
+    tries: u32,
 }
+
+/// About 20 microseconds; a thread that sleeps is back after more than that.
+const TRIES: u32 = 500;
 
 impl Runtime {
     /// Starts the runtime over a recovered node. Must be called within a tokio runtime.
@@ -100,7 +109,6 @@ impl Runtime {
         let runtime = Arc::new(Self {
             core: Mutex::new(Core::new(node, outbound)),
             ready: ReadyQueue::default(),
-            running: Mutex::default(),
             host: parts.host,
             blobs: parts.blobs,
             models: parts.models,
@@ -120,6 +128,8 @@ impl Runtime {
             finished: Mutex::default(),
             stopping: AtomicBool::new(false),
             tokio: tokio::runtime::Handle::current(),
+            // On one core whoever holds it cannot go on meanwhile.
+            tries: std::thread::available_parallelism().map_or(0, |cores| if cores.get() > 1 { TRIES } else { 0 }),
         });
         runtime.core.lock().service = Some(service);
         crate::log_file::load(&runtime.data, &runtime.logs);
@@ -127,7 +137,7 @@ impl Runtime {
             let worker = Arc::clone(&runtime);
             std::thread::Builder::new()
                 .name(format!("task-{n}"))
-                .stack_size(4 << 20)
+                .stack_size(TASK_STACK)
                 .spawn(move || worker.work())?;
         }
         let listener = Arc::clone(&runtime);
@@ -145,26 +155,42 @@ impl Runtime {
         Ok((runtime, to_send))
     }
 
-    /// Lets the node act, and does what it wants. One attempt that is to start is handed to the caller where `take`. The
-    /// caller sees to it that the journal is synced where somebody waits for that.
-    fn act(&self, take: bool, action: impl FnOnce(&mut Node, Timestamp)) -> (Option<Start>, Option<Position>) {
-        let mut core = self.core.lock();
+    /// Lets the node act, and does what it wants, except that the caller starts the attempts and sees to it that the journal
+    /// is synced where somebody waits for that.
+    fn act(&self, action: impl FnOnce(&mut Core, Timestamp)) -> (Vec<Job>, Option<Position>) {
+        let mut core = self.lock();
         let now = self.clock.now();
-        action(&mut core.node, now);
+        action(&mut core, now);
         let effects = core.drain(&self.journal, now);
         let rearm = core.timer_moved();
-        let sync = effects.sync;
-        let mine = self.perform(effects, take);
+        for (run, outcome) in effects.finished {
+            if let Some(waiter) = self.finished.lock().remove(&run) {
+                // Whoever waited may have gone.
+                let _ = waiter.send(outcome);
+            }
+        }
         drop(core);
         if rearm {
             self.timer.notify_one();
         }
-        (mine, sync)
+        (effects.started, effects.sync)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        for _ in 0..self.tries {
+            if let Some(core) = self.core.try_lock() {
+                return core;
+            }
+            std::hint::spin_loop();
+        }
+        self.core.lock()
     }
 
     /// Tells the node something and does what it wants.
-    pub(crate) fn turn(&self, action: impl FnOnce(&mut Node, Timestamp)) {
-        if let (_, Some(through)) = self.act(false, action) {
+    pub(crate) fn turn(self: &Arc<Self>, action: impl FnOnce(&mut Node, Timestamp)) {
+        let (jobs, sync) = self.act(|core, now| action(&mut core.node, now));
+        self.begin(jobs);
+        if let Some(through) = sync {
             self.journal.request_sync(through);
         }
     }
@@ -174,54 +200,7 @@ impl Runtime {
         view(&self.core.lock().node)
     }
 
-    fn perform(&self, effects: Effects, take: bool) -> Option<Start> {
-        if !effects.started.is_empty() {
-            let mut running = self.running.lock();
-            for start in &effects.started {
-                running.insert(start.id, CancelToken::new());
-            }
-        }
-        for id in effects.stopped {
-            if let Some(token) = self.running.lock().get(&id) {
-                token.cancel();
-            }
-        }
-        for (run, outcome) in effects.finished {
-            if let Some(waiter) = self.finished.lock().remove(&run) {
-                // Whoever waited may have gone.
-                let _ = waiter.send(outcome);
-            }
-        }
-        let mut starts = effects.started.into_iter();
-        let mine = if take { starts.next() } else { None };
-        self.ready.push_all(starts);
-        mine
-    }
-
-    fn work(self: &Arc<Self>) {
-        while let Some(mut start) = self.ready.pop() {
-            loop {
-                let end = self.execute(&start);
-                self.running.lock().remove(&start.id);
-                let (next, sync) = self.act(true, |node, now| node.attempt_ended(&start.id, end.outcome, end.usage, now));
-                match (sync, &next) {
-                    // It has nothing else to do, and nobody has to be woken for it.
-                    (Some(through), None) => {
-                        let synced = self.journal.sync_here(through);
-                        self.turn(|node, _| node.journal_synced(synced));
-                    }
-                    (Some(through), Some(_)) => self.journal.request_sync(through),
-                    (None, _) => {}
-                }
-                match next {
-                    Some(next) if !self.stopping.load(Ordering::Relaxed) => start = next,
-                    _ => break,
-                }
-            }
-        }
-    }
-
-    fn hear(&self, news: News) {
+    fn hear(self: &Arc<Self>, news: News) {
         match news {
             News::Synced(position) => {
                 self.turn(|node, _| node.journal_synced(position));
@@ -242,7 +221,7 @@ impl Runtime {
         }
     }
 
-    async fn keep_time(&self) {
+    async fn keep_time(self: &Arc<Self>) {
         loop {
             let next = self.look(Node::poll_timeout);
             let stuck = self.core.lock().is_stuck();
@@ -267,7 +246,7 @@ impl Runtime {
     ///
     /// # Errors
     /// When the workflow cannot run, or the agent stops meanwhile.
-    pub async fn run_here(&self, assignment: eyot_wire::Assignment) -> Result<RunOutcome, RunHereError> {
+    pub async fn run_here(self: &Arc<Self>, assignment: eyot_wire::Assignment) -> Result<RunOutcome, RunHereError> {
         let run = assignment.run;
         let submission = eyot_wire::Submission {
             run,
@@ -313,7 +292,7 @@ impl Runtime {
     }
 
     /// There is no control plane to tell of runs of this agent's own: ended ones are kept for their time, and no longer.
-    pub fn works_alone(&self) {
+    pub fn works_alone(self: &Arc<Self>) {
         self.turn(|node, _| {
             node.set_own_policy(eyot_node::OwnPolicy {
                 tells: false,
@@ -378,7 +357,7 @@ impl Runtime {
 
     /// Stops the attempts that run, so that the next start goes on with them, waits a while for those that must not be
     /// repeated and for nothing that only the cloud could end, and closes the journal in order.
-    pub fn stop(&self) {
+    pub fn stop(self: &Arc<Self>) {
         self.turn(Node::shut_down);
         let patience = std::time::Instant::now() + FINISH;
         while self.look(Node::is_at_work) && std::time::Instant::now() < patience {

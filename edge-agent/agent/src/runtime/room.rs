@@ -6,7 +6,6 @@
 use super::Runtime;
 use crate::chain;
 use eyot_model::{DiskState, FailureKind, Outcome};
-use eyot_node::Start;
 use eyot_wasm_host::AttemptEnd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -96,12 +95,9 @@ impl Runtime {
         made
     }
 
-    /// A task that fails while its private folder is on a full disk failed by the disk, whatever it makes of that itself. The word of
-    /// one that must not be begun twice stands.
-    pub(super) fn excuse(&self, start: &Start, mut end: AttemptEnd) -> AttemptEnd {
+    /// A task that fails while its private folder is on a full disk failed by the disk, whatever it makes of that itself.
+    pub(super) fn excuse(&self, mut end: AttemptEnd) -> AttemptEnd {
         if let Outcome::Failed(failure) = &mut end.outcome
-            && start.idempotent
-            && start.grants.contains(&eyot_model::Grant::Scratch)
             && matches!(
                 failure.kind,
                 FailureKind::InvalidInput | FailureKind::Permanent | FailureKind::Retryable | FailureKind::Trap
