@@ -22,6 +22,8 @@ const CHAIN: u32 = 1_000;
 const LONG_CHAIN: u32 = 5_000;
 /// Runs of one task for a sample.
 const ALONE: usize = 300;
+/// Between two of them is about this, in which nothing of them is used.
+const REST: Duration = Duration::from_micros(700);
 const PARALLEL: u32 = 10_000;
 
 /// An agent's runtime in this process, and one component that is ready.
@@ -137,6 +139,16 @@ impl Bench {
         self.engine.raw_cycle(2_000)
     }
 
+    /// Seconds of a raw cycle that begins after a rest, as a task by itself does: the caches hold other things by then. The
+    /// median of many.
+    fn rested_cycle(&self) -> Result<f64> {
+        let cycle = |_| {
+            std::thread::sleep(REST);
+            self.engine.raw_cycle(1)
+        };
+        Ok(median((0..ALONE).map(cycle).collect::<Result<_>>()?))
+    }
+
     /// Raw cycles in a second on all cores at once.
     fn raw_rate(&self) -> Result<f64> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -219,6 +231,18 @@ pub(crate) fn figures() -> Vec<Figure> {
             Target::Ratio(2.0),
             |b| {
                 let floor = b.raw_cycle()? * 1e6;
+                let value = b.alone()? * 1e6;
+                Ok(Sample { value, floor: Some(floor) })
+            },
+        ),
+        figure(
+            "agent.noop_rested",
+            "the same against a raw cycle that begins after a rest too; no target",
+            "us",
+            Better::Less,
+            Target::None,
+            |b| {
+                let floor = b.rested_cycle()? * 1e6;
                 let value = b.alone()? * 1e6;
                 Ok(Sample { value, floor: Some(floor) })
             },
