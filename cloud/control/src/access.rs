@@ -182,9 +182,11 @@ impl Access {
         if !inner.works_on.contains_key(&agent) {
             return Err("it owns no part of an unfinished run".to_owned());
         }
-        if inner.may_name(agent, digest) {
+        // Something that is committed names it.
+        if inner.may_read(agent, digest) {
             return Ok(());
         }
+        let whole = inner.may_name(agent, digest);
         let unnamed = inner.unnamed.entry(agent).or_default();
         let full = |unnamed: &HashMap<Digest, Brought>| {
             let bytes: u64 = unnamed.values().map(|brought| brought.size).sum();
@@ -196,11 +198,7 @@ impl Access {
                 return Err("it brought more than its results name; try again later".to_owned());
             }
         }
-        let brought = Brought {
-            size,
-            since: now,
-            whole: false,
-        };
+        let brought = Brought { size, since: now, whole };
         unnamed.insert(*digest, brought);
         Ok(())
     }
@@ -442,6 +440,11 @@ mod tests {
         access.brought(ONE, &digest(79));
         access.end(RUN);
         assert_eq!((may_name(10), may_name(78), may_name(79)), (false, true, true));
+        // Nothing that is committed names it any more: a sweep leaves it until its next result is.
+        access.assign(RUN, FragmentId(0), part());
+        access.may_write(ONE, &digest(78), 1, &upload_limits(10), NOW).unwrap();
+        assert!(access.unnamed().contains(&digest(78)) && may_name(78));
+        access.end(RUN);
         // What others brought is theirs.
         access.assign(RUN, FragmentId(0), part());
         access.result(RUN, TaskIx(1), vec![digest(80)], &[], Some(TWO));
