@@ -135,7 +135,8 @@ impl Node {
     fn wait_for_report(&mut self, item: ReportItem) {
         let held = self.runs.get(&item.run);
         let blobs = held.map(|held| held.blobs_to_bring(&item.event)).unwrap_or_default();
-        self.outbox.push(item, 256, blobs);
+        let size = crate::node::event_size(&item.event);
+        self.outbox.push(item, size, blobs);
     }
 
     fn replay(&mut self, position: Position, record: Record, unreported: &mut Unreported, recovery: &mut Recovery) {

@@ -100,7 +100,11 @@ impl Device {
                     }
                     Command::Start { start, .. } => self.started.push(start.id),
                     Command::Stop { id } => self.stopped.push(id),
-                    Command::Send(ToCloud::Report(report)) => self.reported.extend(report.items),
+                    Command::Send(ToCloud::Report(report)) => {
+                        let message = ToCloud::Report(report.clone());
+                        assert!(eyot_wire::encode(&message).is_ok(), "a message that cannot be sent");
+                        self.reported.extend(report.items);
+                    }
                     _ => {}
                 }
             }
@@ -282,6 +286,20 @@ fn what_was_not_reported_is_reported_under_the_new_epoch() {
         let second = device.node.run(RUN).unwrap().tasks()[1].own.attempts;
         assert!(second >= 1, "the second task goes on");
     }
+}
+
+#[test]
+fn large_results_fit_into_messages_after_a_restart_too() {
+    let mut device = Device::new(false, true);
+    device.node.link_down(at(0));
+    let large = || Outcome::Succeeded(Outputs::from([("n".to_owned(), Value::Bytes(vec![7; 9 << 20]))]));
+    device.ends(device.started[0], large(), 1);
+    device.ends(device.started[1], large(), 2);
+    device.restarts(3);
+    device.reported.clear();
+    device.links_up(4, vec![keep(1)]);
+    let ends = device.reported.iter().filter(|item| matches!(item.event, Event::Ended { .. }));
+    assert_eq!(ends.count(), 2);
 }
 
 #[test]
