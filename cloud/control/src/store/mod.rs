@@ -167,10 +167,12 @@ impl Store {
         check_log(path).await?;
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(failed)?;
         check(&mut connection, path).await?;
-        // Where there is no room for it, or a back-up is reading, the log stays as it is.
-        if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await {
+        // Where there is no room for it, or another process is at work, which nobody waits for, the log stays as it is.
+        let fold = "PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)";
+        if let Err(error) = sqlx::raw_sql(fold).execute(&mut connection).await {
             tracing::info!(%error, "the store's log was not folded into it");
         }
+        sqlx::raw_sql("PRAGMA busy_timeout = 10000").execute(&mut connection).await?;
         schema::migrate(&mut connection, path).await?;
         let unstarted = |source| Error::Writer {
             path: path.to_owned(),
