@@ -2,10 +2,11 @@
 
 use crate::fleet::{AgentIx, Fleet};
 use crate::graph::Node;
-use crate::needs::{BY_EXPRESSION, BY_GPU, shorten};
+use crate::millis;
+use crate::needs::{BY_EXPRESSION, BY_GPU};
 use crate::schedule::{Cost, Edge, Placed, Prospect, Standing};
-use crate::{millis, words};
 use eyot_model::{Alternative, Choice, Refusal, TaskIx, Workflow};
+use eyot_spec::words::{self, shorten};
 
 /// Differences below this, in milliseconds, are none.
 const NOTHING: f64 = 0.5;

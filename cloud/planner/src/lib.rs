@@ -26,7 +26,6 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 mod whole;
-mod words;
 
 pub use error::{Error, ExpressionError, Unplaceable};
 pub use fleet::Candidate;

@@ -6,9 +6,9 @@ use crate::fleet::{AgentIx, Candidate, Fleet};
 use crate::graph::Node;
 use crate::parsed;
 use crate::schedule::{Eligible, Standing};
-use crate::words;
-use eyot_expr::{EvaluateError, EvaluateErrorKind, Program, Reference, Scope};
+use eyot_expr::{EvaluateError, Program, Scope};
 use eyot_model::{AgentProfile, DiskState, Grant, LinkState, Refusal, Resources, Task, Value, Want, Workflow};
+use eyot_spec::needs::{absent, describe, lacks, unmet};
 use std::collections::BTreeMap;
 
 /// Bit of [`Eligible::preference`]: `placement.prefer` holds.
@@ -185,29 +185,6 @@ fn unavailable(candidate: &Candidate<'_>) -> Option<String> {
     }
 }
 
-/// What an agent does not have of capabilities and capacity.
-fn lacks(task: &Task, profile: &AgentProfile) -> Option<String> {
-    let (needs, has) = (&task.resources, &profile.capacity);
-    if task.grants.contains(&Grant::Inference) && !profile.capabilities.contains("inference") {
-        return Some("capability `inference` is missing".to_owned());
-    }
-    if needs.gpu == Want::Required && has.gpus == 0 {
-        return Some("needs a GPU, has none".to_owned());
-    }
-    if needs.cpu_millis > has.cpu_millis {
-        return Some(format!(
-            "needs {}, has {}",
-            words::cpu(needs.cpu_millis),
-            words::cpu(has.cpu_millis)
-        ));
-    }
-    if needs.memory_bytes > has.memory_bytes {
-        let (needs, has) = (words::memory(needs.memory_bytes), words::memory(has.memory_bytes));
-        return Some(format!("needs {needs} of memory, has {has}"));
-    }
-    None
-}
-
 /// Lanes of `lanes` that one attempt takes, by whichever of CPU and memory it takes the greater share of. `all` is what
 /// the agent has, `lanes` what the run may use of it.
 fn width(needs: &Resources, profile: &AgentProfile, all: u32, lanes: u32) -> u32 {
@@ -215,71 +192,6 @@ fn width(needs: &Resources, profile: &AgentProfile, all: u32, lanes: u32) -> u32
     let by_memory = u32::try_from(memory.div_ceil(u128::from(profile.capacity.memory_bytes.max(1)))).unwrap_or(all);
     let of_all = needs.cpu_millis.div_ceil(1_000).max(by_memory).clamp(1, all);
     (of_all * lanes).div_ceil(all).clamp(1, lanes)
-}
-
-/// `agent` in placement expressions. An agent without a site has no such field.
-fn describe(profile: &AgentProfile) -> Value {
-    let labels = profile.labels.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
-    let capabilities = profile.capabilities.iter().map(|c| Value::from(c.as_str())).collect();
-    let mut map = BTreeMap::from([
-        ("name".to_owned(), Value::from(profile.name.as_str())),
-        ("labels".to_owned(), Value::Map(labels)),
-        ("capabilities".to_owned(), Value::List(capabilities)),
-        ("platform".to_owned(), Value::from(profile.platform.as_str())),
-    ]);
-    if let Some(site) = &profile.site {
-        map.insert("site".to_owned(), Value::from(site.as_str()));
-    }
-    Value::Map(map)
-}
-
-/// What an agent does not have, if that is why the evaluation failed.
-fn absent(error: &EvaluateError) -> Option<String> {
-    let EvaluateErrorKind::MissingField { path, field, .. } = &error.kind else {
-        return None;
-    };
-    match (path.as_str(), field.as_str()) {
-        ("agent.labels", label) => Some(format!("label `{}` is missing", shorten(label))),
-        ("agent", "site") => Some("it has no site".to_owned()),
-        _ => None,
-    }
-}
-
-fn unmet(program: &Program, profile: &AgentProfile, scope: &Scope<'_>) -> Result<Option<String>, EvaluateError> {
-    let cause = match program.evaluate_bool(scope) {
-        Ok(true) => return Ok(None),
-        Ok(false) => {
-            let found: Vec<String> = program.references().iter().filter_map(|r| state_of(r, profile)).take(3).collect();
-            found.join(", ")
-        }
-        Err(error) => absent(&error).ok_or(error)?,
-    };
-    let source = shorten(program.source());
-    Ok(Some(if cause.is_empty() {
-        format!("`placement.where` is `{source}`, which is false for it")
-    } else {
-        format!("{cause}, `placement.where` is `{source}`")
-    }))
-}
-
-/// What an agent has under a name of the condition that it does not meet.
-fn state_of(reference: &Reference, profile: &AgentProfile) -> Option<String> {
-    if reference.root() != "agent" {
-        return None;
-    }
-    match (reference.field(0)?, reference.field(1)) {
-        ("labels", Some(label)) => Some(match profile.labels.get(label) {
-            Some(value) => format!("label `{}` is `{}`", shorten(label), shorten(value)),
-            None => format!("label `{}` is missing", shorten(label)),
-        }),
-        ("site", _) => Some(match &profile.site {
-            Some(site) => format!("its site is `{}`", shorten(site)),
-            None => "it has no site".to_owned(),
-        }),
-        // All others have other names: one reason for all.
-        ("name", _) => Some("it has another name".to_owned()),
-        _ => None,
-    }
 }
 
 /// A label alone is a preference too: for agents that have it, unless it says no.
@@ -300,20 +212,6 @@ fn expression(task: &Task, field: &'static str, error: EvaluateError) -> Error {
         field,
         source: Box::new(error.into()),
     }
-}
-
-/// A text of others on one line, at most 120 characters.
-pub(crate) fn shorten(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let flat: String = text
-        .chars()
-        .take(LONGEST + 1)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if flat.chars().count() <= LONGEST {
-        return flat;
-    }
-    flat.chars().take(LONGEST - 1).chain(std::iter::once('…')).collect()
 }
 
 #[cfg(test)]

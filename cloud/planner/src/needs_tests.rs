@@ -202,11 +202,3 @@ fn an_attempt_takes_lanes_by_its_greater_share() {
         assert_eq!(width(&needs, &big, 8, lanes), expected, "{cpu} {memory} {lanes}");
     }
 }
-
-#[test]
-fn texts_of_others_stay_short_and_on_one_line() {
-    assert_eq!(shorten("a\nb"), "a b");
-    let long = shorten(&"ü".repeat(500));
-    assert_eq!(long.chars().count(), 120);
-    assert!(long.ends_with('…'));
-}

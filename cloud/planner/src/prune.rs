@@ -3,10 +3,10 @@
 
 use crate::error::Error;
 use crate::graph::{Graph, Node};
-use crate::needs::shorten;
 use crate::parsed;
 use eyot_expr::{Scope, fold_known};
 use eyot_model::{Pruned, TaskIx, TriggerRule, Workflow};
+use eyot_spec::words::shorten;
 use std::collections::BTreeSet;
 
 /// The pruned tasks in order of declaration. `settled` tasks are left alone: they were decided.

@@ -281,6 +281,16 @@ async fn send_logs(runtime: &Runtime, link: &AgentLink) -> Result<(), eyot_link:
 /// plane asks again, if this one is lost meanwhile.
 async fn deploy(runtime: Arc<Runtime>, link: AgentLink, deployment: eyot_wire::Deployment) {
     let workflow = Arc::clone(&deployment.workflow);
+    if let Err(error) = runtime.look(|node| node.check_needs(&workflow, None)) {
+        tracing::error!(%error, workflow = workflow.name, namespace = workflow.namespace, "a deployment is not taken");
+        let refused = eyot_wire::Deployed {
+            namespace: workflow.namespace.clone(),
+            name: workflow.name.clone(),
+            revision: deployment.revision,
+            refused: Some(error.to_string()),
+        };
+        return runtime.turn(|node, _| node.answer_deployment(refused));
+    }
     let components: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
     let mut wait = Duration::from_millis(100);
     for digest in components {

@@ -242,7 +242,7 @@ impl Node {
     /// A trigger's happening. The run, the mark and everything else are durable once [`Node::position`] is synced.
     ///
     /// # Errors
-    /// When there is no such trigger, its expressions fail for this event (it is marked as fired for all the same, so
+    /// When there is no such trigger, its expressions fail for this event or its run has no place here (it is marked as fired for all the same, so
     /// that it is not tried for ever), or no run is taken now (it is not marked then: try again later).
     pub fn fire(
         &mut self,
@@ -284,7 +284,7 @@ impl Node {
                 match self.submit(submission, now) {
                     Ok(()) => Ok(Fired::Run(run)),
                     // For this event, whenever it is tried.
-                    Err(error @ SubmitError::TooLarge(_)) => Err(error.into()),
+                    Err(error @ (SubmitError::TooLarge(_) | SubmitError::Unplaceable(_))) => Err(error.into()),
                     Err(error) => return Err(error.into()),
                 }
             }

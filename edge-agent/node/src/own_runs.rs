@@ -5,7 +5,9 @@ use crate::command::Command;
 use crate::node::{Node, hold};
 use crate::record::Record;
 use eyot_engine::{GraphError, NotWaiting};
-use eyot_model::{Digest, DiskState, Epoch, Event, FragmentId, Millis, Position, Resolution, RunId, TaskIx, Timestamp};
+use eyot_model::{
+    AgentProfile, Digest, DiskState, Epoch, Event, FragmentId, Inputs, Millis, Position, Resolution, RunId, TaskIx, Timestamp, Workflow,
+};
 use eyot_wire::{Assignment, Submission};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,6 +60,9 @@ pub enum SubmitError {
     /// It is worth trying again once there is room.
     #[error("the agent's disk has no room for new work (its state is `{}`): free some, see docs/disk.md", .0.as_str())]
     NoRoom(DiskState),
+    /// It will not fit later either.
+    #[error("this agent does not meet the needs of the workflow: {0}")]
+    Unplaceable(String),
     #[error("{0} runs wait for the control plane to hear of them, which is the most that this agent keeps")]
     TooManyUntold(usize),
     /// It is worth trying again once some have ended.
@@ -132,6 +137,8 @@ impl OwnRun {
 #[derive(Default)]
 pub(crate) struct OwnRuns {
     pub(crate) policy: OwnPolicy,
+    /// This device, as its tasks' needs are held against it. Nothing is, without.
+    device: Option<AgentProfile>,
     pub(crate) all: BTreeMap<RunId, OwnRun>,
     /// Runs of which something may have to be sent over the present link.
     pub(crate) unsent: BTreeSet<RunId>,
@@ -313,11 +320,30 @@ impl Node {
         }
     }
 
+    /// What this device is and has: what its own runs may ask for.
+    pub fn set_device(&mut self, profile: AgentProfile) {
+        self.own.device = Some(profile);
+    }
+
+    /// Why this agent cannot run a workflow by itself, as far as that is known without inputs.
+    ///
+    /// # Errors
+    /// [`SubmitError::Unplaceable`].
+    pub fn check_needs(&self, workflow: &Workflow, inputs: Option<&Inputs>) -> Result<(), SubmitError> {
+        let Some(device) = &self.own.device else { return Ok(()) };
+        let unmet = eyot_spec::needs::unmet_by(workflow, device, inputs);
+        if unmet.is_empty() {
+            Ok(())
+        } else {
+            Err(SubmitError::Unplaceable(unmet.join("; ")))
+        }
+    }
+
     /// A run of this agent's own: it owns every task and closes the run itself. One that exists already is left as it
     /// is. Durable once the journal is synced up to [`Node::position`].
     ///
     /// # Errors
-    /// When the workflow cannot run, or too much waits for the cloud already.
+    /// When the workflow cannot run or asks for what this device is not, or too much waits for the cloud already.
     pub fn submit(&mut self, submission: Submission, now: Timestamp) -> Result<(), SubmitError> {
         let run = submission.run;
         if self.runs.contains_key(&run) || self.own.all.contains_key(&run) {
@@ -328,6 +354,7 @@ impl Node {
         if size > SUBMISSION_BYTES {
             return Err(SubmitError::TooLarge(size));
         }
+        self.check_needs(&submission.workflow, Some(&submission.inputs))?;
         let held = hold(&whole(&submission), true)?;
         self.runs.insert(run, held);
         let submission = Arc::new(submission);

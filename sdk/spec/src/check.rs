@@ -8,6 +8,8 @@ mod names;
 mod trigger;
 mod values;
 
+pub use contract::check_outputs;
+
 use crate::component::{ComponentInfo, Components};
 use crate::draft::{Expression, Origin, Pattern, TaskDraft, WorkflowDraft};
 use crate::read::grant_named;

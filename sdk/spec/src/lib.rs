@@ -2,7 +2,8 @@
 //!
 //! [`parse`] reads a text against the [`Components`] that exist and reports all mistakes at once, each with its line,
 //! its column, what was found and what to write instead. [`check_inputs`] holds the inputs of a run against the
-//! declarations. [`json_schema`] describes the language to editors; it comes from the same tables that the reader uses.
+//! declarations, [`check_outputs`] the outputs of a task against its component, and [`needs`] what tasks need against an
+//! agent. [`json_schema`] describes the language to editors; it comes from the same tables that the reader uses.
 //!
 //! It knows no disk and no network: who calls it has the text, and answers for the registry. It does not decide where
 //! or when tasks run.
@@ -13,6 +14,7 @@ mod draft;
 mod file_pattern;
 mod inputs;
 pub mod limits;
+pub mod needs;
 mod read;
 mod registry;
 mod report;
@@ -20,7 +22,9 @@ mod schedule;
 mod schema;
 mod suggest;
 mod text;
+pub mod words;
 
+pub use check::check_outputs;
 pub use component::{ComponentInfo, Components, Unchecked};
 pub use file_pattern::{FilePattern, FilePatternError};
 pub use inputs::{InputProblem, check_inputs};

@@ -66,6 +66,12 @@ impl Registry {
         Self { components, files }
     }
 
+    /// What is known of the component with this digest, whatever its name.
+    #[must_use]
+    pub fn of_digest(&self, digest: &Digest) -> Option<ComponentInfo> {
+        self.components.values().flatten().find(|record| record.digest == *digest).map(info)
+    }
+
     fn registered(&self, name: &str) -> Option<&Registered> {
         let (name, version) = name.split_once('@').unwrap_or((name, ""));
         let versions = self.components.get(name)?;
@@ -82,8 +88,7 @@ impl Registry {
 impl Components for Registry {
     fn resolve(&self, name: &str) -> Option<ComponentInfo> {
         if let Some((digest, size)) = self.files.get(name) {
-            let described = self.components.values().flatten().find(|record| record.digest == *digest);
-            return Some(described.map_or_else(|| plain(*digest, *size), info));
+            return Some(self.of_digest(digest).unwrap_or_else(|| plain(*digest, *size)));
         }
         self.registered(name).map(info)
     }

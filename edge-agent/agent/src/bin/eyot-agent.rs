@@ -269,6 +269,8 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     let storage = Storage::open(data, capacity, &limits, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
     let agent = identity.as_ref().map(|identity| identity.agent()).unwrap_or_default();
+    let device = device::profile(agent, &config, capacity, Load::default(), std::collections::BTreeSet::new());
+    runtime.set_device(device);
     let own = local::Device {
         runtime: Arc::clone(&runtime),
         id: agent,

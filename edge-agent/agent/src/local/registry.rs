@@ -1,7 +1,7 @@
 //! The components and workflows that this agent knows by itself.
 
 use super::problem::Error;
-use super::{App, Body, Params, blocking, durable};
+use super::{App, Body, Params, blocking, durable, runs};
 use crate::triggers::Settings;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -117,6 +117,8 @@ pub(super) async fn workflows(State(app): State<App>) -> Json<Page<WorkflowView>
 /// Owns a workflow from now on, in place of the version that was there. Its triggers begin to fire.
 pub(super) async fn store(State(app): State<App>, Body(source): Body<WorkflowSource>) -> Result<Json<WorkflowView>, Error> {
     let workflow = read(&app, &source).await?.map_err(invalid)?.workflow;
+    // A workflow whose triggers fire here has to run here.
+    app.runtime.look(|node| node.check_needs(&workflow, None)).map_err(runs::refused)?;
     let digest = eyot_spec::source_digest(&source);
     let known = app.runtime.look(|node| node.workflow(&workflow.namespace, &workflow.name).cloned());
     if let Some(known) = known

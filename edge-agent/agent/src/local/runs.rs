@@ -115,9 +115,10 @@ pub(super) async fn start(State(app): State<App>, Body(request): Body<RunRequest
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(folded.run)))
 }
 
-fn refused(error: SubmitError) -> Error {
+pub(super) fn refused(error: SubmitError) -> Error {
     match error {
         SubmitError::Workflow(error) => Error::invalid("workflow.invalid", error.to_string(), Vec::new()),
+        SubmitError::Unplaceable(_) => Error::invalid("plan.unplaceable", error.to_string(), Vec::new()),
         SubmitError::TooLarge(_) => Error::new(StatusCode::PAYLOAD_TOO_LARGE, "run.too-large", error.to_string()),
         SubmitError::TooManyUntold(_) | SubmitError::TooManyOpen(_) | SubmitError::NoRoom(_) => {
             Error::new(StatusCode::INSUFFICIENT_STORAGE, "agent.no-room", error.to_string())

@@ -291,6 +291,11 @@ impl Runtime {
         tokio::time::timeout(DURABLE_PATIENCE, reached).await.map_err(|_| NotDurable)?
     }
 
+    /// What this device is and has: runs of its own may ask for no more.
+    pub fn set_device(&self, profile: eyot_model::AgentProfile) {
+        self.turn(|node, _| node.set_device(profile));
+    }
+
     /// There is no control plane to tell of runs of this agent's own: ended ones are kept for their time, and no longer.
     pub fn works_alone(self: &Arc<Self>) {
         self.turn(|node, _| {

@@ -88,9 +88,11 @@ impl Listener {
             Ok(Fired::Run(run)) => tracing::info!(%run, workflow, trigger, "trigger fired"),
             Ok(Fired::Filtered) => tracing::debug!(workflow, trigger, "an event was left out by the filter"),
             Ok(Fired::Known) => tracing::debug!(workflow, trigger, "an event was fired for before"),
-            Err(error @ FireError::Event { .. }) => tracing::error!(%error, workflow, "an event starts no run"),
+            Err(error @ FireError::Event { .. }) => {
+                tracing::error!(%error, workflow, "an event starts no run")
+            }
             Err(FireError::NoTrigger) => return Err(Missed::Gone),
-            Err(FireError::Submit(error @ SubmitError::TooLarge(_))) => {
+            Err(FireError::Submit(error @ (SubmitError::TooLarge(_) | SubmitError::Unplaceable(_)))) => {
                 tracing::error!(%error, workflow, trigger, "an event starts no run")
             }
             Err(FireError::Submit(error)) => return Err(Missed::Later(error.to_string())),

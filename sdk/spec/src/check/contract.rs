@@ -7,7 +7,7 @@ use crate::draft::{Pattern, TaskDraft};
 use crate::report::{Report, code};
 use crate::suggest::did_you_mean;
 use eyot_expr::Program;
-use eyot_model::{Template, Value};
+use eyot_model::{Outputs, Template, Value};
 use serde_json::Value as Json;
 
 pub(crate) fn check(task: &TaskDraft<'_>, uses: &str, component: &ComponentInfo, names: &Names<'_>, report: &mut Report) {
@@ -44,6 +44,43 @@ pub(crate) fn check(task: &TaskDraft<'_>, uses: &str, component: &ComponentInfo,
         let message = format!("`{uses}` needs the input `{name}` ({})", kinds.words());
         report.error_with(task.with_place, code::MISSING_INPUT, message, format!("add `{name}` under `with`"));
     }
+}
+
+/// Outputs that somebody says a task gave, against what its component declares.
+///
+/// # Errors
+/// Every output that is missing, unknown or does not fit, in words.
+pub fn check_outputs(component: &ComponentInfo, outputs: &Outputs) -> Result<(), Vec<String>> {
+    let root = &component.outputs;
+    let schema = target(root, root);
+    let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
+        return Ok(());
+    };
+    let mut wrong = Vec::new();
+    for (name, value) in outputs {
+        match properties.get(name) {
+            Some(wanted) => {
+                if let Err(Misfit { path, problem }) = literal_fits(value, wanted, root, 0) {
+                    wrong.push(format!("output `{name}{path}` {problem}"));
+                }
+            }
+            None if schema.get("additionalProperties") == Some(&Json::Bool(false)) => {
+                let help = did_you_mean(name, properties.keys().map(String::as_str));
+                let help = help.map(|help| format!(" ({help})")).unwrap_or_default();
+                let shown: String = name.chars().take(80).collect();
+                wrong.push(format!("there is no output `{shown}`{help}"));
+            }
+            None => {}
+        }
+    }
+    let required = schema.get("required").and_then(Json::as_array);
+    let missing = required
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .filter(|name| !outputs.contains_key(*name));
+    wrong.extend(missing.map(|name| format!("output `{name}` is missing")));
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn fits(name: &str, uses: &str, given: &Pattern<'_>, wanted: &Json, root: &Json, names: &Names<'_>, report: &mut Report) {
@@ -220,5 +257,40 @@ fn shown(value: &Value) -> String {
         Value::Blob(_) => "a blob".to_owned(),
         Value::List(_) => format!("the list `{json}`"),
         Value::Map(_) => format!("the map `{json}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn outputs_that_an_operator_gives_fit_what_the_component_declares() {
+        let component = |outputs: Json| ComponentInfo {
+            digest: eyot_model::Digest([0; 32]),
+            size: 0,
+            inputs: Json::Null,
+            outputs,
+            idempotent: false,
+            needs: Vec::new(),
+        };
+        let receipt = component(json!({
+            "type": "object", "properties": {"receipt": {"type": "string"}}, "required": ["receipt"], "additionalProperties": false
+        }));
+        let given = |name: &str, value: Value| Outputs::from([(name.to_owned(), value)]);
+        assert_eq!(check_outputs(&receipt, &given("receipt", Value::from("A-1"))), Ok(()));
+        let wrong = check_outputs(&receipt, &given("receipt", Value::Int(3))).unwrap_err();
+        assert!(wrong[0].contains("output `receipt` must be"), "{wrong:?}");
+        let wrong = check_outputs(&receipt, &given("reciept", Value::from("A-1"))).unwrap_err();
+        assert!(
+            wrong[0].contains("receipt") && wrong[1] == "output `receipt` is missing",
+            "{wrong:?}"
+        );
+        assert_eq!(
+            check_outputs(&component(Json::Null), &given("anything", Value::Int(3))),
+            Ok(()),
+            "it does not say"
+        );
     }
 }

@@ -8,6 +8,7 @@ mod disconnect;
 mod happy;
 mod identity;
 mod intruders;
+mod joining;
 mod limits;
 mod local;
 mod mistakes;

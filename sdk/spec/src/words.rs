@@ -1,7 +1,8 @@
-//! Quantities as people read them in reasons.
+//! Quantities, and texts of others, as people read them in reasons.
 
 /// A length of time given in milliseconds: `250ms`, `2.4s`, `3m 20s`, `2h 5m`.
-pub(crate) fn time(ms: f64) -> String {
+#[must_use]
+pub fn time(ms: f64) -> String {
     let ms = ms.clamp(0.0, 1e15);
     if ms < 999.5 {
         return format!("{}ms", ms.round());
@@ -32,12 +33,14 @@ fn two(value: f64, base: f64, large: &str, small: &str) -> String {
 }
 
 /// An amount of data that moves, in decimal units: `4.2 MB`.
-pub(crate) fn data(bytes: f64) -> String {
+#[must_use]
+pub fn data(bytes: f64) -> String {
     scaled(bytes, 1_000.0, ["B", "KB", "MB", "GB", "TB"])
 }
 
 /// An amount of memory, in binary units: `4 GiB`.
-pub(crate) fn memory(bytes: u64) -> String {
+#[must_use]
+pub fn memory(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss)] // shown with one decimal
     scaled(bytes as f64, 1_024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
 }
@@ -54,12 +57,28 @@ fn scaled(bytes: f64, base: f64, units: [&str; 5]) -> String {
 }
 
 /// Thousandths of a core: `2 cores`, `1 core`, `500m of a core`.
-pub(crate) fn cpu(millis: u32) -> String {
+#[must_use]
+pub fn cpu(millis: u32) -> String {
     match millis {
         1_000 => "1 core".to_owned(),
         m if m.is_multiple_of(1_000) => format!("{} cores", m / 1_000),
         m => format!("{m}m of a core"),
     }
+}
+
+/// A text of others on one line, at most 120 characters.
+#[must_use]
+pub fn shorten(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let flat: String = text
+        .chars()
+        .take(LONGEST + 1)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if flat.chars().count() <= LONGEST {
+        return flat;
+    }
+    flat.chars().take(LONGEST - 1).chain(std::iter::once('…')).collect()
 }
 
 #[cfg(test)]
@@ -97,5 +116,13 @@ mod tests {
         assert_eq!(cpu(4_000), "4 cores");
         assert_eq!(cpu(1_000), "1 core");
         assert_eq!(cpu(250), "250m of a core");
+    }
+
+    #[test]
+    fn texts_of_others_stay_short_and_on_one_line() {
+        assert_eq!(shorten("a\nb"), "a b");
+        let long = shorten(&"ü".repeat(500));
+        assert_eq!(long.chars().count(), 120);
+        assert!(long.ends_with('…'));
     }
 }
