@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
     match runtime.block_on(run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "eyot-cloud: {error:#}");
+            let _ = writeln!(std::io::stderr(), "eyot-cloud: {}", crate::chain(&*error));
             ExitCode::FAILURE
         }
     }

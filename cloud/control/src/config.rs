@@ -24,7 +24,7 @@ pub struct ServeArgs {
     #[arg(long = "http-name", env = "EYOT_HTTP_NAMES", value_delimiter = ',')]
     pub http_names: Vec<String>,
     /// For trying out: HTTP without TLS and token, on loopback only
-    #[arg(long, env = "EYOT_DEV")]
+    #[arg(long, env = "EYOT_DEV", value_parser = clap::builder::BoolishValueParser::new())]
     pub dev: bool,
     #[command(flatten)]
     pub retention: RetentionArgs,

@@ -15,7 +15,7 @@ const TEXT_LIMIT: usize = 4 << 20;
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// The components that one text may name: the registry's, and the files that came along.
-async fn known(store: &Store, blobs: &eyot_blob::Store, files: &BTreeMap<String, Digest>) -> Result<Registry, Error> {
+pub(crate) async fn known(store: &Store, blobs: &eyot_blob::Store, files: &BTreeMap<String, Digest>) -> Result<Registry, Error> {
     let registered = store.components(None).await?.into_iter().map(|record| Registered {
         name: record.name,
         version: record.version,

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
@@ -87,11 +88,14 @@ fn write_secret(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&part, file)
 }
 
+/// Hash and name of each valid token.
+type Valid = Arc<[([u8; 32], String)]>;
+
 /// The tokens that are valid now.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     store: Store,
-    known: Mutex<Option<(Instant, Vec<[u8; 32]>)>>,
+    known: Mutex<Option<(Instant, Valid)>>,
 }
 
 impl Tokens {
@@ -102,31 +106,34 @@ impl Tokens {
         }
     }
 
-    /// Whether the text is a token that is valid. Takes as long for one that is nearly right as for one that is not.
-    pub(crate) async fn admits(&self, text: Option<&str>) -> Result<bool, crate::store::Error> {
+    /// The name of the token that the text is, if it is a valid one. Takes as long for one that is nearly right as for one that is not.
+    pub(crate) async fn name_of(&self, text: Option<&str>) -> Result<Option<String>, crate::store::Error> {
         let presented = hash(text.unwrap_or_default().as_bytes());
         let valid = self.valid().await?;
-        let matches = valid
-            .iter()
-            .fold(subtle::Choice::from(0), |found, hash| found | hash.ct_eq(&presented));
-        Ok(text.is_some() && bool::from(matches))
+        let mut found = None;
+        for (hash, name) in valid.iter() {
+            if bool::from(hash.ct_eq(&presented)) {
+                found = Some(name.clone());
+            }
+        }
+        Ok(found.filter(|_| text.is_some()))
     }
 
-    async fn valid(&self) -> Result<Vec<[u8; 32]>, crate::store::Error> {
-        if let Some((at, hashes)) = &*self.known.lock()
+    async fn valid(&self) -> Result<Valid, crate::store::Error> {
+        if let Some((at, valid)) = &*self.known.lock()
             && at.elapsed() < FRESH
         {
-            return Ok(hashes.clone());
+            return Ok(Arc::clone(valid));
         }
-        let hashes: Vec<[u8; 32]> = self
+        let valid: Valid = self
             .store
             .tokens()
             .await?
             .into_iter()
             .filter(|t| t.revoked_at.is_none())
-            .map(|t| t.hash)
+            .map(|t| (t.hash, t.name))
             .collect();
-        *self.known.lock() = Some((Instant::now(), hashes.clone()));
-        Ok(hashes)
+        *self.known.lock() = Some((Instant::now(), Arc::clone(&valid)));
+        Ok(valid)
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn invite(State(app): State<App>, Body(request): Body<InviteReq
     if valid_for.0 == 0 || valid_for > LONGEST {
         return Err(Error::invalid(
             "agent.bad-invitation",
-            "an invitation is valid for at most an hour",
+            "an invitation is valid for more than nothing and at most an hour",
             Vec::new(),
         ));
     }

@@ -2,7 +2,7 @@
 
 use super::{App, Error};
 use crate::disk;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -13,6 +13,30 @@ use std::time::{Duration, Instant};
 /// Where a connection comes from; the listener puts it into each request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Whose token a request came with; nobody's where no token is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caller(Option<String>);
+
+impl Caller {
+    /// Who is written down as the author of an order. `named` is what the client says of itself.
+    pub(super) fn author(self, named: Option<String>) -> String {
+        match (named, self.0) {
+            (Some(named), Some(token)) => format!("{named} (token `{token}`)"),
+            (Some(named), None) => named,
+            (None, Some(token)) => format!("token `{token}`"),
+            (None, None) => "an API client".to_owned(),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
 
 /// Open to everybody who can reach the listener.
 const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
@@ -37,9 +61,9 @@ pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -
         .map_or("unknown", MatchedPath::as_str)
         .to_owned();
     let method = request.method().clone();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let writes = !method.is_safe() && !LOOKING.contains(&route.as_str());
-    let admitted = match admit(&app, &parts, &route).await {
+    let admitted = match admit(&app, &mut parts, &route).await {
         Ok(_) if writes && !takes(&app, &route) => Err(app.disk.state().refusal()),
         admitted => admitted,
     };
@@ -82,7 +106,7 @@ async fn within(limit: Option<Duration>, answer: impl Future<Output = Response>)
     }
 }
 
-async fn admit(app: &App, request: &Parts, route: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Error> {
+async fn admit(app: &App, request: &mut Parts, route: &str) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Error> {
     if app.settings.dev {
         check_host(request)?;
         check_origin(&request.headers)?;
@@ -96,13 +120,14 @@ async fn admit(app: &App, request: &Parts, route: &str) -> Result<Option<tokio::
     } else {
         // A flood of wrong tokens is a flood too: the address pays for it before anything is compared.
         app.flood.take(&peer)?;
-        if !app.tokens.admits(bearer(&request.headers)).await? {
+        let Some(name) = app.tokens.name_of(bearer(&request.headers)).await? else {
             return Err(Error::new(
                 StatusCode::UNAUTHORIZED,
                 "auth.required",
                 "this needs a valid API token (`Authorization: Bearer …`)",
             ));
-        }
+        };
+        request.extensions.insert(Caller(Some(name)));
     }
     match app.room.clone().try_acquire_owned() {
         Ok(permit) => Ok(Some(permit)),
@@ -170,6 +195,15 @@ pub(crate) fn is_loopback_authority(authority: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orders_are_written_down_with_the_token_that_gave_them() {
+        let by = |named: Option<&str>, token: Option<&str>| Caller(token.map(str::to_owned)).author(named.map(str::to_owned));
+        assert_eq!(by(Some("ana"), Some("ops")), "ana (token `ops`)");
+        assert_eq!(by(None, Some("ops")), "token `ops`");
+        assert_eq!(by(Some("ana"), None), "ana");
+        assert_eq!(by(None, None), "an API client");
+    }
 
     #[test]
     fn only_loopback_names_are_loopback() {

@@ -1,6 +1,7 @@
 //! Runs: start, look, cancel.
 
 use super::body::{Body, Params};
+use super::gate::Caller;
 use super::{App, Error, blocking, page, views};
 use crate::clock;
 use crate::conductor::{Begun, Input, Submit};
@@ -11,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use eyot_coordinator::{Submission, Unresolvable};
 use eyot_model::api::{BadResolution, LogLine, Page, Problem, ResolveRequest, RunDetail, RunRequest, RunView};
-use eyot_model::{Digest, RunId, RunState, Workflow};
+use eyot_model::{Digest, Outputs, Resolution, RunId, RunState, TaskIx, Workflow};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -227,13 +228,13 @@ pub(super) async fn logs(
 /// Asks for the run to stop. It has stopped when its state says so.
 #[utoipa::path(post, path = "/v1/runs/{run}/cancel", tag = "runs", params(("run" = String, Path)),
     responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<StatusCode, Error> {
+pub(super) async fn cancel(State(app): State<App>, caller: Caller, Path(run): Path<String>) -> Result<StatusCode, Error> {
     let run = parse(&run)?;
     if app
         .conductor
         .ask(|answer| Input::Cancel {
             run,
-            by: "an API client".to_owned(),
+            by: caller.author(None),
             answer,
         })
         .await?
@@ -253,6 +254,7 @@ pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> R
     responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn resolve(
     State(app): State<App>,
+    caller: Caller,
     Path(run): Path<String>,
     Body(request): Body<ResolveRequest>,
 ) -> Result<StatusCode, Error> {
@@ -263,10 +265,14 @@ pub(super) async fn resolve(
         let shown: String = request.task.chars().take(80).collect();
         Error::not_found("run.no-task", format!("the run has no task `{shown}`"))
     })?;
-    let (resolution, by) = request.word().map_err(|bad| match bad {
+    let (resolution, _) = request.word().map_err(|bad| match bad {
         BadResolution::Outputs => Error::invalid("run.bad-resolution", bad.to_string(), Vec::new()),
         BadResolution::By => Error::bad_request("request.malformed", bad.to_string()),
     })?;
+    if let Resolution::Succeeded(outputs) = &resolution {
+        check_outputs(&app, &workflow, task, outputs).await?;
+    }
+    let by = caller.author(request.by.clone().filter(|by| !by.is_empty()));
     let told = app
         .conductor
         .ask(|answer| Input::Resolve {
@@ -294,6 +300,16 @@ pub(super) async fn resolve(
             Err(Error::conflict("run.not-waiting", format!("task `{}`: {why}", request.task)))
         }
     }
+}
+
+/// What follows consumes them as if the task had given them, so they have to be what its component says.
+async fn check_outputs(app: &App, workflow: &Workflow, task: TaskIx, outputs: &Outputs) -> Result<(), Error> {
+    let Some(digest) = workflow.tasks.get(task.index()).and_then(|task| task.uses.digest) else {
+        return Ok(());
+    };
+    let known = registry::known(&app.store, &app.blobs, &BTreeMap::new()).await?;
+    let Some(component) = known.of_digest(&digest) else { return Ok(()) };
+    eyot_spec::check_outputs(&component, outputs).map_err(|wrong| Error::invalid("run.bad-resolution", wrong.join("; "), Vec::new()))
 }
 
 pub(super) fn parse(text: &str) -> Result<RunId, Error> {

@@ -92,9 +92,10 @@ fn foreign_workflow(workflow: &Arc<Workflow>) -> WorkflowRecord {
     let mut workflow = Workflow::clone(workflow);
     let bytes = postcard::to_stdvec(&workflow).unwrap_or_default();
     let digest = Digest::of(&bytes);
-    let named = workflow.version.split('+').next().unwrap_or_default();
     let hex: String = digest.0[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-    workflow.version = format!("{named}+{hex}");
+    // Behind what the agent calls it, so that people find the run of the one in the list of the other.
+    let joint = if workflow.version.contains('+') { '.' } else { '+' };
+    workflow.version = format!("{}{joint}{hex}", workflow.version);
     WorkflowRecord {
         workflow: Arc::new(workflow),
         digest,
