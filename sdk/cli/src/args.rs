@@ -141,8 +141,8 @@ pub(crate) struct ValidateArgs {
 pub(crate) enum RunsCommand {
     /// List runs, newest first
     Ls {
-        /// pending, running, cancelling, succeeded, failed or cancelled
-        #[arg(long, value_name = "STATE")]
+        /// Only runs in this state
+        #[arg(long, value_name = "STATE", value_parser = ["pending", "running", "cancelling", "succeeded", "failed", "cancelled"])]
         state: Option<String>,
         #[arg(long, default_value_t = 20, value_name = "N")]
         limit: u32,
@@ -232,7 +232,7 @@ pub(crate) enum AgentsCommand {
         /// Name of the agent to be; otherwise the device's host name
         #[arg(long)]
         name: Option<String>,
-        /// How long the token may be used, at most an hour
+        /// How long the token may be used: more than nothing, at most an hour
         #[arg(long, value_name = "TIME", value_parser = crate::human::parse_duration)]
         valid_for: Option<Millis>,
     },

@@ -28,7 +28,7 @@ pub(crate) enum Given {
 pub(crate) fn parse(text: &str) -> Result<Assignment, String> {
     let (name, value) = text
         .split_once('=')
-        .ok_or_else(|| format!("`{text}` has no `=`; write -i NAME=VALUE or -i NAME=@FILE"))?;
+        .ok_or_else(|| format!("`{text}` has no `=`; write NAME=VALUE or NAME=@FILE"))?;
     if name.is_empty() {
         return Err(format!("`{text}` has no name before the `=`"));
     }

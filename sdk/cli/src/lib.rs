@@ -26,15 +26,20 @@ mod spec;
 mod table;
 
 use clap::{CommandFactory, Parser};
-use exit::{Exit, Outcome};
+use exit::{Exit, Fault, Outcome};
 use output::Output;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = args::Cli::parse_from(with_agent_path(std::env::args_os()));
+    let args = with_agent_path(std::env::args_os(), |name| Path::new(name).exists());
+    let cli = match args::Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error, &args),
+    };
     let output = Output::new(cli.style.format, cli.style.quiet, cli.style.color);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -55,13 +60,39 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// A command line that is wrong, or one that asks for help. Scripts that want JSON get their errors as JSON.
+fn misread(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let wants_json = args
+        .windows(2)
+        .any(|pair| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json")
+        || args.iter().any(|arg| arg == "-ojson" || arg == "-o=json" || arg == "--output=json");
+    if !error.use_stderr() || !wants_json {
+        // Where nobody reads it, the code says as much.
+        drop(error.print());
+        return if error.use_stderr() { Exit::Usage } else { Exit::Success }.into();
+    }
+    let text = error.to_string();
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default();
+    let mut fault = Fault::usage(first.strip_prefix("error: ").unwrap_or(first));
+    let rest: Vec<&str> = lines.map(str::trim).collect();
+    if !rest.is_empty() {
+        fault = fault.help(rest.join("; "));
+    }
+    Output::new(output::Format::Json, true, paint::ColorChoice::default()).fault(&fault, None);
+    Exit::Usage.into()
+}
+
 /// `--agent /data` is taken as `--agent=/data`: the option stands before the command and may have no value, so that only
-/// what looks like a path is its value.
-fn with_agent_path(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+/// what looks like a path is its value, or what is there and is no command.
+fn with_agent_path(args: impl Iterator<Item = OsString>, there: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
+    let commands = args::Cli::command();
+    let is_command = |arg: &OsStr| commands.get_subcommands().any(|c| arg == c.get_name());
     let mut joined: Vec<OsString> = Vec::new();
     let mut open = true;
     for (n, arg) in args.enumerate() {
-        let is_path = arg.as_encoded_bytes().starts_with(b"/") || arg.as_encoded_bytes().starts_with(b".");
+        let looks_like_path = arg.as_encoded_bytes().iter().any(|byte| *byte == b'/') || arg.as_encoded_bytes().starts_with(b".");
+        let is_path = looks_like_path || (!arg.as_encoded_bytes().starts_with(b"-") && !is_command(&arg) && there(&arg));
         match joined.last_mut() {
             Some(last) if open && is_path && last == "--agent" => {
                 last.push("=");
@@ -117,12 +148,16 @@ mod tests {
             ("eyot --agent /data runs ls", "eyot --agent=/data runs ls"),
             ("eyot -q --agent ./data runs ls", "eyot -q --agent=./data runs ls"),
             ("eyot --agent runs ls", "eyot --agent runs ls"),
+            ("eyot --agent a1 runs ls", "eyot --agent=a1 runs ls"),
+            ("eyot --agent data/a2 runs ls", "eyot --agent=data/a2 runs ls"),
+            ("eyot --agent rnus ls", "eyot --agent rnus ls"),
+            ("eyot --agent --quiet runs ls", "eyot --agent --quiet runs ls"),
             ("eyot --agent=/data run ./a.yaml", "eyot --agent=/data run ./a.yaml"),
             ("eyot dev --agent /x", "eyot dev --agent /x"),
         ] {
             let args = given.split(' ').map(OsString::from);
             let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
-            assert_eq!(with_agent_path(args), expected, "{given}");
+            assert_eq!(with_agent_path(args, |name| name == "a1" || name == "runs"), expected, "{given}");
         }
     }
 }

@@ -47,6 +47,14 @@ impl Output {
         }
     }
 
+    /// Width of the terminal that results go to; None where they go elsewhere.
+    #[must_use]
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout))?.ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     #[must_use]
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
@@ -120,7 +128,15 @@ impl Output {
         if let Some((name, text)) = source
             && !fault.diagnostics.is_empty()
         {
-            self.warn(crate::diagnostics::render(&fault.diagnostics, name, text, paint));
+            self.warn(crate::diagnostics::render(&fault.diagnostics, name, text, paint).trim_end());
+            // The places have been shown: what is left to say is how many.
+            self.warn(format!(
+                "{} {}: {}",
+                paint.red("✗"),
+                clean(name),
+                crate::diagnostics::summary(&fault.diagnostics)
+            ));
+            return;
         }
         let mut message = clean(&fault.error.to_string());
         for cause in fault.error.chain().skip(1) {

@@ -75,7 +75,7 @@ impl Paint {
             "succeeded" | "connected" => self.green(word),
             "failed" | "upstream-failed" | "timed-out" | "revoked" | "disk full, paused" | "disk full, stuck" => self.red(word),
             "running" | "queued" => self.cyan(word),
-            "retrying" | "disconnected" | "suspect" | "waiting" | "paused" | "cancelling" | "cancelled" | "draining"
+            "retrying" | "disconnected" | "suspect" | "waiting" | "paused" | "cancelling" | "cancelled" | "cordoned"
             | "disk nearly full" => self.yellow(word),
             _ => self.dim(word),
         }

@@ -255,7 +255,11 @@ pub(crate) fn mark(state: State, paint: Paint) -> String {
 fn line(event: &RunEvent, board: &Board, paint: Paint) -> String {
     let mut text = paint.dim(&human::clock(event.at, &TimeZone::system()));
     text.push_str("  ");
-    let word = event.state.map_or(event.kind.as_str(), |state| state.as_str());
+    // An expansion says that it happened; what the task waits for now is its items.
+    let word = match event.state {
+        Some(state) if event.kind != "expanded" => state.as_str(),
+        _ => event.kind.as_str(),
+    };
     if let Some(task) = &event.task {
         let name = match event.item {
             Some(item) => format!("{}[{item}]", cell(task, 60)),
@@ -267,8 +271,10 @@ fn line(event: &RunEvent, board: &Board, paint: Paint) -> String {
         let word = event.run_state.map_or(word, |state| state.as_str());
         text.push_str(&format!("run {}", paint.state(word)));
     }
-    if let Some(count) = event.count {
-        text.push_str(&format!(" to {count}"));
+    match (event.kind.as_str(), &event.agent, event.count) {
+        ("assigned", Some(agent), Some(count)) => text.push_str(&format!(" to {} ({count} tasks)", cell(agent, 40))),
+        (_, _, Some(count)) => text.push_str(&format!(" to {count}")),
+        _ => {}
     }
     if let Some(agent) = board.agent(event) {
         text.push_str(&format!(" on {}", cell(agent, 40)));

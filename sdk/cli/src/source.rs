@@ -64,7 +64,10 @@ impl Named {
     pub(crate) async fn choice(&self, client: &Client, output: &Output) -> Outcome<WorkflowChoice> {
         match self {
             Self::Ref(reference) => Ok(WorkflowChoice::Ref(reference.clone())),
-            Self::File(file) => Ok(WorkflowChoice::Source(file.upload(client, output).await?)),
+            Self::File(file) => {
+                let source = file.upload(client, output).await;
+                Ok(WorkflowChoice::Source(source.map_err(|fault| file.explain(fault, output))?))
+            }
         }
     }
 
@@ -143,6 +146,22 @@ impl WorkflowFile {
             .collect()
     }
 
+    /// Puts a fault with a component to the place that names it.
+    fn at_uses(&self, mut fault: Fault, name: &str) -> Fault {
+        let Some((line, column)) = place_of(&self.text, name) else {
+            return fault;
+        };
+        fault.diagnostics.push(Diagnostic {
+            line,
+            column,
+            severity: Severity::Error,
+            code: "missing-component".to_owned(),
+            message: fault.error.to_string(),
+            help: fault.help.clone(),
+        });
+        fault
+    }
+
     /// Uploads the components beside the file.
     ///
     /// # Errors
@@ -151,7 +170,7 @@ impl WorkflowFile {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         let mut files = BTreeMap::new();
         for name in self.local_components() {
-            let path = component_file(folder, &name)?;
+            let path = component_file(folder, &name).map_err(|fault| self.at_uses(fault, &name))?;
             files.insert(name, send(client, &path, output).await?.0);
         }
         Ok(WorkflowSource {
@@ -159,6 +178,16 @@ impl WorkflowFile {
             files,
         })
     }
+}
+
+/// Line and column, from 1, of the component that the first `uses` of this name names.
+fn place_of(text: &str, name: &str) -> Option<(u32, u32)> {
+    text.lines().enumerate().find_map(|(n, line)| {
+        let uses = line.find("uses")?;
+        let at = uses + line[uses..].find(name)?;
+        let column = line[..at].chars().count() + 1;
+        Some((u32::try_from(n + 1).ok()?, u32::try_from(column).ok()?))
+    })
 }
 
 /// The fault of an invalid workflow.
@@ -273,6 +302,13 @@ mod tests {
         ] {
             assert_eq!(parse_ref(text), want);
         }
+    }
+
+    #[test]
+    fn a_component_is_found_where_it_is_named() {
+        let text = "tasks:\n  a:\n    uses: eyot/image@1\n  b: {uses: ./b.wasm}\n";
+        assert_eq!(place_of(text, "./b.wasm"), Some((4, 13)));
+        assert_eq!(place_of(text, "./c.wasm"), None);
     }
 
     #[test]

@@ -41,8 +41,35 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// For a terminal of so many columns: what is too wide for it goes without the columns that are empty, and then with
+    /// shorter first cells, `shorten` making one.
     #[must_use]
-    pub(crate) fn render(&self, paint: Paint, indent: &str) -> String {
+    pub(crate) fn narrow(mut self, columns: Option<usize>, shorten: impl Fn(&str) -> String) -> Self {
+        let fits = |table: &Self| columns.is_none_or(|columns| table.width() <= columns);
+        if !fits(&self) {
+            let filled: Vec<bool> = (0..self.head.len())
+                .map(|at| self.rows.iter().any(|row| row.get(at).is_some_and(|cell| !cell.is_empty())))
+                .collect();
+            let keep = |at: &usize| filled.get(*at).copied().unwrap_or(true);
+            self.head = (0..).zip(self.head).filter(|(at, _)| keep(at)).map(|(_, head)| head).collect();
+            for row in &mut self.rows {
+                *row = (0..)
+                    .zip(std::mem::take(row))
+                    .filter(|(at, _)| keep(at))
+                    .map(|(_, cell)| cell)
+                    .collect();
+            }
+        }
+        if !fits(&self) {
+            self.rows
+                .iter_mut()
+                .filter_map(|row| row.first_mut())
+                .for_each(|cell| *cell = shorten(cell));
+        }
+        self
+    }
+
+    fn widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.head.iter().map(|(h, _)| width(h)).collect();
         for row in &self.rows {
             for (at, cell) in row.iter().enumerate() {
@@ -51,6 +78,17 @@ impl Table {
                 }
             }
         }
+        widths
+    }
+
+    fn width(&self) -> usize {
+        let widths = self.widths();
+        widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+    }
+
+    #[must_use]
+    pub(crate) fn render(&self, paint: Paint, indent: &str) -> String {
+        let widths = self.widths();
         let mut out = String::new();
         let head: Vec<String> = self.head.iter().map(|(h, _)| paint.dim(h)).collect();
         if self.head.iter().any(|(h, _)| !h.is_empty()) {
@@ -109,6 +147,23 @@ mod tests {
             let plain: Vec<usize> = text.lines().map(width).collect();
             assert_eq!(plain, [15, 18, 15], "{text}");
         }
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_columns_and_shorter_ids() {
+        let table = || {
+            let mut table = Table::left(&["RUN", "BY", "STATE"]);
+            table.row(vec!["r-0123456789".into(), String::new(), "running".into()]);
+            table
+        };
+        let shown = |columns| {
+            let table = table().narrow(columns, |id| id.chars().take(6).collect());
+            table.render(Paint { on: false }, "").lines().last().unwrap_or_default().to_owned()
+        };
+        assert_eq!(shown(None), "r-0123456789      running");
+        assert_eq!(shown(Some(25)), "r-0123456789      running");
+        assert_eq!(shown(Some(24)), "r-0123456789  running");
+        assert_eq!(shown(Some(16)), "r-0123  running");
     }
 
     #[test]

@@ -108,11 +108,14 @@ impl Run {
                 let attempt = instance.attempts;
                 let task = self.graph.workflow.task(path.task);
                 let failure = if task.idempotent {
-                    Failure::new(FailureKind::AgentLost, "the agent stopped while the attempt ran")
+                    Failure::new(
+                        FailureKind::AgentLost,
+                        "the attempt was cut off: how it ended was never written down",
+                    )
                 } else {
                     Failure::new(
                         FailureKind::OutcomeUnknown,
-                        "the agent stopped while the attempt ran; whether its effect happened is not known",
+                        "the attempt was cut off: whether its effect happened is not known",
                     )
                 };
                 // Cannot fail: the instance exists and this attempt runs.

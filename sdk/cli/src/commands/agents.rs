@@ -20,7 +20,7 @@ pub(crate) async fn agents(to: &Connection, command: AgentsCommand, output: Outp
             if agents.is_empty() {
                 output.note("no agent has joined yet; `eyot agents invite` says how");
             }
-            output.show(&agents, |agents, paint| list(agents.as_slice(), paint))
+            output.show(&agents, |agents, paint| list(agents.as_slice(), paint, output.columns()))
         }
         AgentsCommand::Show { agent } => output.show(&client.agent(&agent).await?, one),
         AgentsCommand::Invite { name, valid_for } => {
@@ -82,7 +82,8 @@ fn state(agent: &AgentView) -> &'static str {
     if agent.revoked {
         "revoked"
     } else if agent.draining {
-        "draining"
+        // Draining is the same, and more: what it has moves.
+        "cordoned"
     } else if agent.link == LinkState::Connected && !agent.load.disk.takes_work() {
         disk(agent.load.disk)
     } else {
@@ -117,7 +118,7 @@ fn labels(agent: &AgentView) -> String {
     labels.join(",")
 }
 
-fn list(agents: &[AgentView], paint: Paint) -> String {
+fn list(agents: &[AgentView], paint: Paint, columns: Option<usize>) -> String {
     let mut table = Table::new(&[
         ("NAME", Align::Left),
         ("STATE", Align::Left),
@@ -145,7 +146,10 @@ fn list(agents: &[AgentView], paint: Paint) -> String {
             cell(&agent.version, 16),
         ]);
     }
-    if table.is_empty() { String::new() } else { table.render(paint, "") }
+    if table.is_empty() {
+        return String::new();
+    }
+    table.narrow(columns, str::to_owned).render(paint, "")
 }
 
 fn one(agent: &AgentView, paint: Paint) -> String {

@@ -15,8 +15,11 @@ pub(crate) async fn login(to: &Connection, args: LoginArgs, output: Output) -> O
     if args.forget {
         return match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(config::file_fault("remove", &path, error)),
-            _ => {
-                output.note("forgotten");
+            removed => {
+                if output.is_json() {
+                    return output.json(&serde_json::json!({"file": path, "forgotten": removed.is_ok()}));
+                }
+                output.note(if removed.is_ok() { "forgotten" } else { "there was no login" });
                 Ok(())
             }
         };

@@ -11,8 +11,9 @@ use crate::paint::{Paint, clean};
 use crate::table::{Align, Table, cell};
 use eyot_client::{Client, RunFilter};
 use eyot_model::api::{LogLine, ReassignRequest, RunView};
-use eyot_model::{RunId, State};
+use eyot_model::{RunId, RunState, State};
 use jiff::tz::TimeZone;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) -> Outcome {
@@ -28,7 +29,7 @@ pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) 
             if let Some(next) = &page.next {
                 output.note(format!("more: --after {next}"));
             }
-            output.show(&page, |page, paint| list(&page.items, paint))
+            output.show(&page, |page, paint| list(&page.items, paint, output.columns()))
         }
         RunsCommand::Show { run, all } => {
             let run = client.run(find(&client, &run).await?).await?;
@@ -53,11 +54,16 @@ pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) 
         }
         RunsCommand::Cancel { run } => {
             let id = find(&client, &run).await?;
+            let before = client.run(id).await?.run.state;
             client.cancel(id).await?;
             if output.is_json() {
                 return output.json(&client.run(id).await?.run);
             }
-            output.note(format!("asked {id} to stop"));
+            output.note(match before {
+                RunState::Cancelled => format!("{id} was cancelled before"),
+                RunState::Cancelling => format!("{id} was asked to stop before, and has not stopped yet"),
+                _ => format!("asked {id} to stop"),
+            });
             Ok(())
         }
         RunsCommand::Resolve(args) => {
@@ -114,7 +120,7 @@ async fn find(client: &Client, text: &str) -> Outcome<RunId> {
     }
 }
 
-fn list(runs: &[RunView], paint: Paint) -> String {
+fn list(runs: &[RunView], paint: Paint, columns: Option<usize>) -> String {
     let mut table = Table::new(&[
         ("RUN", Align::Left),
         ("WORKFLOW", Align::Left),
@@ -129,7 +135,14 @@ fn list(runs: &[RunView], paint: Paint) -> String {
     for run in runs {
         let all: u32 = run.counts.values().sum();
         let ended: u32 = run.counts.iter().filter(|(state, _)| state.is_terminal()).map(|(_, n)| n).sum();
-        let failed: u32 = run.counts.iter().filter(|(state, _)| state.is_failure()).map(|(_, n)| n).sum();
+        let cancelled = run.counts.get(&State::Cancelled).copied().unwrap_or(0);
+        let failed: u32 = run
+            .counts
+            .iter()
+            .filter(|(state, _)| state.is_failure())
+            .map(|(_, n)| n)
+            .sum::<u32>()
+            - cancelled;
         let mut word = String::new();
         if let Some(failure) = &run.failure {
             word = cell(&failure.to_string(), 60);
@@ -137,6 +150,8 @@ fn list(runs: &[RunView], paint: Paint) -> String {
             word = cell(waiting, 60);
         } else if failed > 0 {
             word = format!("{failed} failed");
+        } else if cancelled > 0 {
+            word = format!("{cancelled} cancelled");
         }
         table.row(vec![
             run.id.to_string(),
@@ -149,10 +164,32 @@ fn list(runs: &[RunView], paint: Paint) -> String {
             word,
         ]);
     }
-    if table.is_empty() { String::new() } else { table.render(paint, "") }
+    if table.is_empty() {
+        return String::new();
+    }
+    let ids: Vec<String> = runs.iter().map(|run| run.id.to_string()).collect();
+    let length = telling(&ids);
+    let table = table.narrow(columns, |id| id.chars().take(length).collect());
+    table.render(paint, "")
+}
+
+/// So many characters of each id tell it from the others, and it from those that will soon be there.
+fn telling(ids: &[String]) -> usize {
+    const LEAST: usize = 14;
+    let longest = ids.iter().map(String::len).max().unwrap_or(0);
+    let apart = |length: usize| ids.iter().map(|id| &id[..length.min(id.len())]).collect::<BTreeSet<_>>().len() == ids.len();
+    (LEAST..longest).find(|length| apart(*length)).unwrap_or(longest)
 }
 
 async fn logs(client: &Client, id: RunId, task: Option<&str>, follow: bool, output: &Output) -> Outcome {
+    if let Some(task) = task {
+        let known: BTreeSet<String> = client.run(id).await?.tasks.into_iter().map(|t| t.task).collect();
+        if !known.contains(task) {
+            let names: Vec<&str> = known.iter().take(12).map(String::as_str).collect();
+            let fault = Fault::new(Exit::Refused, "run.no-task", anyhow::anyhow!("the run has no task `{task}`"));
+            return Err(fault.help(format!("its tasks: {}", names.join(", "))));
+        }
+    }
     let mut all = Vec::new();
     let mut after: Option<String> = None;
     // Lines of the page at `after` that were shown: the last page grows.

@@ -116,7 +116,9 @@ fn row(task: &TaskView, paint: Paint) -> Vec<String> {
         (None, Some(reason)) => paint.dim(&cell(reason, 120)),
         (None, None) => String::new(),
     };
-    let took = task.usage.map(|u| human::micros(u.wall_micros)).or_else(|| {
+    // Of an attempt that goes on nobody has said yet what it used.
+    let used = task.usage.filter(|u| u.wall_micros > 0);
+    let took = used.map(|u| human::micros(u.wall_micros)).or_else(|| {
         let (start, end) = (task.started_at?, task.ended_at?);
         Some(human::duration(end.since(start)))
     });

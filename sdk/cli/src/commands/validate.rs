@@ -34,8 +34,15 @@ pub(crate) async fn validate(to: &Connection, args: ValidateArgs, output: Output
     }
     let client = if args.offline { None } else { reach(to, &output).await? };
     let mut all = Vec::new();
+    let mut unread = Vec::new();
     for path in &args.files {
-        let file = WorkflowFile::read(path)?;
+        let file = match WorkflowFile::read(path) {
+            Ok(file) => file,
+            Err(fault) => {
+                unread.push((path, fault));
+                continue;
+            }
+        };
         let diagnostics = file.diagnose();
         let mut checked = Checked {
             file,
@@ -47,17 +54,25 @@ pub(crate) async fn validate(to: &Connection, args: ValidateArgs, output: Output
         }
         all.push(checked);
     }
-    let valid = all.iter().all(Checked::valid);
+    let valid = unread.is_empty() && all.iter().all(Checked::valid);
     if output.is_json() {
-        let files: Vec<_> = all
+        let mut files: Vec<_> = all
             .iter()
             .map(|c| serde_json::json!({"file": c.file.path, "valid": c.valid(), "online": c.online, "diagnostics": c.diagnostics}))
             .collect();
+        files.extend(unread.iter().map(|(path, fault)| {
+            serde_json::json!({"file": path, "valid": false, "online": false, "diagnostics": [], "error": format!("{:#}", fault.error)})
+        }));
         output.json(&serde_json::json!({"valid": valid, "files": files}))?;
     } else {
         all.iter().for_each(|checked| tell(checked, &output));
+        unread.iter().for_each(|(_, fault)| output.fault(fault, None));
     }
-    if valid { Ok(()) } else { Err(Fault::silent(Exit::Invalid)) }
+    match unread.first() {
+        _ if valid => Ok(()),
+        Some((_, fault)) if all.iter().all(Checked::valid) => Err(Fault::silent(fault.exit)),
+        _ => Err(Fault::silent(Exit::Invalid)),
+    }
 }
 
 /// A client, if anything answers. Only a control plane that was named must be there.
@@ -84,7 +99,14 @@ async fn reach(to: &Connection, output: &Output) -> Outcome<Option<Client>> {
 }
 
 async fn ask(client: &Client, checked: &mut Checked, output: &Output) -> Outcome {
-    let source = checked.file.upload(client, output).await?;
+    let source = match checked.file.upload(client, output).await {
+        Ok(source) => source,
+        Err(fault) if !fault.diagnostics.is_empty() => {
+            checked.diagnostics = fault.diagnostics;
+            return Ok(());
+        }
+        Err(fault) => return Err(fault),
+    };
     match client.validate(&source).await {
         Ok(answer) => {
             checked.diagnostics = answer.diagnostics;

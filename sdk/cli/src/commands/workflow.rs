@@ -16,7 +16,7 @@ pub(crate) async fn workflow(to: &Connection, command: WorkflowCommand, output: 
         WorkflowCommand::Push { file } => {
             let file = WorkflowFile::read(&file)?;
             file.check(&output)?;
-            let source = file.upload(&client, &output).await?;
+            let source = file.upload(&client, &output).await.map_err(|fault| file.explain(fault, &output))?;
             let stored = match client.push_workflow(&source).await {
                 Ok(stored) => stored,
                 Err(error) => return Err(file.explain(error.into(), &output)),
