@@ -94,6 +94,8 @@ pub(super) struct Carrier {
     pub(super) board: Board,
     pub(super) access: Access,
     pub(super) disk: Disk,
+    /// For what takes longer: effects are carried out on the store's own thread.
+    pub(super) runtime: tokio::runtime::Handle,
     pub(super) fatal: CancellationToken,
 }
 
@@ -202,7 +204,8 @@ impl Carrier {
             Effect::Saved { run, path, state } => self.access.saved(run, path, state),
             Effect::Redeploy(agent) => {
                 let (store, fleet, access) = (self.store.clone(), self.fleet.clone(), self.access.clone());
-                tokio::spawn(async move { deploying::redeploy(&store, &fleet, &access, agent).await });
+                self.runtime
+                    .spawn(async move { deploying::redeploy(&store, &fleet, &access, agent).await });
             }
             Effect::Result {
                 run,
@@ -312,6 +315,7 @@ mod tests {
             board: Board::default(),
             access: Access::default(),
             disk: Disk::new(dir.path()),
+            runtime: tokio::runtime::Handle::current(),
             fatal: fatal.clone(),
         };
         carrier.run(queue).await;
@@ -326,6 +330,12 @@ mod tests {
             ..Step::default()
         };
         assert_eq!(carried_out(vec![said(1, 1), next, said(2, 2)]).await, (true, 2));
+        // What takes longer than the store's thread has time for is done elsewhere.
+        let lost = Step {
+            effects: vec![Effect::Redeploy(AgentId(9))],
+            ..said(1, 1)
+        };
+        assert_eq!(carried_out(vec![lost]).await, (true, 1));
         // One that never began still stops everything: memory and store have parted.
         assert_eq!(carried_out(vec![said(2, 1)]).await, (false, 0));
     }

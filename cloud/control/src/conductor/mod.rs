@@ -272,6 +272,7 @@ impl Conductor {
             board: options.board.clone(),
             access: options.access.clone(),
             disk: options.disk.clone(),
+            runtime: tokio::runtime::Handle::current(),
             fatal: options.fatal.clone(),
         };
         let carrier = tokio::spawn(carrier.run(queue));
