@@ -100,7 +100,6 @@ mod tests {
     use super::*;
     use crate::store::{AgentRecord, Change};
     use eyot_model::{Position, Timestamp, Workflow};
-    use eyot_wire::Deployed;
     use std::sync::Arc;
 
     const AGENT: AgentId = AgentId(7);
