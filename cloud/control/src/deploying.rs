@@ -7,12 +7,14 @@ use eyot_model::{AgentId, RunId, Timestamp};
 use eyot_wire::ToAgent;
 
 /// Sends what an agent has not confirmed. Until it has, it may read the components. What is not sent for a failing store is
-/// sent over the next link.
+/// sent over the next link. An agent that has never reported anything is sent all of it: whether it lost records is only
+/// known of one whose journal was heard of, and what it has it just confirms again.
 pub(crate) async fn redeploy(store: &Store, fleet: &Fleet, access: &Access, agent: AgentId) {
+    let silent = fleet.get(agent).is_none_or(|(record, _)| record.committed.generation == 0);
     match store.deployments(Some(agent)).await {
         Ok(rows) => rows
             .into_iter()
-            .filter(|row| !row.confirmed)
+            .filter(|row| !row.confirmed || (silent && row.refused.is_none()))
             .for_each(|row| send(fleet, access, row)),
         Err(error) => tracing::warn!(error = %crate::chain(&error), "deployments were not looked up"),
     }

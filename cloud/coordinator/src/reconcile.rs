@@ -18,10 +18,7 @@ impl Coordinator {
                 self.assign_quietly(run, fragment, agent, why, now);
             }
             self.commands.push_back(Command::Commit(Change::RecordsLost { agent }));
-        }
-        // Known from its first inventory on, so that a loss is seen although it has reported nothing.
-        let generation = inventory.last.generation;
-        if self.generation_of(agent) != generation {
+            let generation = inventory.last.generation;
             self.heard(agent, Position { generation, n: 0 });
         }
         let mut held: BTreeSet<(RunId, FragmentId)> = BTreeSet::new();
@@ -67,12 +64,8 @@ impl Coordinator {
 
     /// Something was heard of another generation of its journal: numbers of the two must never be taken for each other.
     fn has_lost_records(&self, agent: AgentId, inventory: &Inventory) -> bool {
-        let known = self.generation_of(agent);
+        let known = self.heard.get(&agent).map_or(0, |position| position.generation);
         known != 0 && known != inventory.last.generation
-    }
-
-    fn generation_of(&self, agent: AgentId) -> u64 {
-        self.heard.get(&agent).map_or(0, |position| position.generation)
     }
 
     fn standing(&mut self, agent: AgentId, h: &Held, now: Timestamp) -> FragmentStanding {

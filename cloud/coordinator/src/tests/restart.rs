@@ -66,7 +66,7 @@ fn what_it_holds_it_has_accepted_until_it_comes_back_without_it() {
 }
 
 #[test]
-fn records_that_an_agent_lost_are_noticed_although_it_has_reported_nothing() {
+fn what_an_agent_had_confirmed_is_doubted_once_it_lost_records() {
     let mut cloud = restarted();
     let lost = |cloud: &Cloud| cloud.stored.contains(&Change::RecordsLost { agent: A });
     let comes = |cloud: &mut Cloud, generation| {
@@ -78,8 +78,8 @@ fn records_that_an_agent_lost_are_noticed_although_it_has_reported_nothing() {
         cloud.coordinator.inventory(A, &inventory, at(1_001));
         cloud.drain();
     };
-    comes(&mut cloud, 5);
-    assert!(!lost(&cloud), "it is the first time");
+    cloud.coordinator.heard(A, Position { generation: 5, n: 2 });
+    cloud.drain();
     comes(&mut cloud, 5);
     assert!(!lost(&cloud) && cloud.owner() == Some((Some(A), 4)));
     comes(&mut cloud, 6);
