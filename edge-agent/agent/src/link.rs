@@ -212,7 +212,7 @@ async fn work(
 }
 
 /// A message that no frame can hold is its own failure and not the link's: what comes after it goes on.
-fn cannot_be_told(runtime: &Runtime, message: &ToCloud, error: &eyot_link::Error) {
+fn cannot_be_told(runtime: &Arc<Runtime>, message: &ToCloud, error: &eyot_link::Error) {
     let why = crate::chain(error);
     match message {
         ToCloud::OwnRun(own) => {

@@ -91,7 +91,7 @@ fn with_agent_path(args: impl Iterator<Item = OsString>, there: impl Fn(&OsStr) 
     let mut joined: Vec<OsString> = Vec::new();
     let mut open = true;
     for (n, arg) in args.enumerate() {
-        let looks_like_path = arg.as_encoded_bytes().iter().any(|byte| *byte == b'/') || arg.as_encoded_bytes().starts_with(b".");
+        let looks_like_path = arg.as_encoded_bytes().contains(&b'/') || arg.as_encoded_bytes().starts_with(b".");
         let is_path = looks_like_path || (!arg.as_encoded_bytes().starts_with(b"-") && !is_command(&arg) && there(&arg));
         match joined.last_mut() {
             Some(last) if open && is_path && last == "--agent" => {

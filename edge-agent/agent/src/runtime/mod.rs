@@ -292,7 +292,7 @@ impl Runtime {
     }
 
     /// What this device is and has: runs of its own may ask for no more.
-    pub fn set_device(&self, profile: eyot_model::AgentProfile) {
+    pub fn set_device(self: &Arc<Self>, profile: eyot_model::AgentProfile) {
         self.turn(|node, _| node.set_device(profile));
     }
 
