@@ -179,6 +179,13 @@ impl Fleet {
         member.record.last_seen.map(|seen| Change::SetSeen { agent, seen })
     }
 
+    /// Whether this is the agent's present link: what an earlier one still says of the agent is out of date.
+    pub(crate) fn is_present(&self, agent: AgentId, link: u64) -> bool {
+        let members = self.members.read();
+        let line = members.get(&agent).and_then(|member| member.line.as_ref());
+        line.is_some_and(|(present, _)| *present == link)
+    }
+
     pub(crate) fn send(&self, agent: AgentId, message: ToAgent) {
         let line = self
             .members

@@ -159,7 +159,13 @@ impl Links {
         })
         .await
         .map_err(|()| stopped)?;
-        self.give(Input::Inventory { agent, inventory }).await.map_err(|()| stopped)?;
+        self.give(Input::Inventory {
+            agent,
+            link: number,
+            inventory,
+        })
+        .await
+        .map_err(|()| stopped)?;
         self.redeploy(agent).await;
         let ended = self.listen(agent, number, &mut events).await;
         if let Some(change) = self.fleet.disconnect(agent, number) {

@@ -148,7 +148,13 @@ impl Checkpoint {
         checkpoint.settle_journal(&mut scan, standing.loss.map(|_| new_generation), label);
         // Older records must not be folded over what later ones, that the journal lacks, have left.
         let behind = matches!(standing.loss, Some(Loss::JournalBehindStore { .. }));
-        let folded = checkpoint.refold(&scan, stored, if behind { store_n } else { boundary }, &mut opening);
+        let folded = checkpoint.refold(
+            &scan,
+            stored,
+            if behind { store_n } else { boundary },
+            standing.loss.is_none(),
+            &mut opening,
+        );
 
         let live = scan.entries.values().filter(|e| checkpoint.journal.needs(e)).cloned().collect();
         let tail = scan.entries.range(store_n + 1..).map(|(_, entry)| entry.clone()).collect();
@@ -189,9 +195,13 @@ impl Checkpoint {
     }
 
     /// Folds what the journal has into the store. After a clean stop that is what the store lacks. Else it is everything after record
-    /// `boundary`, because a store that was not closed may have lost what it had not flushed.
-    fn refold(&mut self, scan: &Scan, stored: Option<Position>, boundary: u64, opening: &mut StoreOpening) -> u64 {
+    /// `boundary`, because a store that was not closed may have lost what it had not flushed. `known`: nothing was lost, so store and
+    /// journal are of one history.
+    fn refold(&mut self, scan: &Scan, stored: Option<Position>, boundary: u64, known: bool, opening: &mut StoreOpening) -> u64 {
         let synced = self.journal.synced();
+        // The store may be further than the journal can say of itself: what it holds was durable. Folding less than that once
+        // more would put older values over later ones.
+        let through = stored.filter(|stored| known && stored.n > synced.n).unwrap_or(synced);
         if scan.clean && stored == Some(synced) {
             self.folder.assume(synced.n);
             self.journal.folded(synced.n);
@@ -203,13 +213,13 @@ impl Checkpoint {
                 .entries
                 .range(from + 1..)
                 .map(|(_, e)| e)
-                .take_while(|e| e.position.n <= synced.n)
+                .take_while(|e| e.position.n <= through.n)
                 .collect();
             let count = entries.len() as u64;
-            match self.folder.apply(entries, Some(synced)).and_then(|()| self.folder.flush()) {
+            match self.folder.apply(entries, Some(through)).and_then(|()| self.folder.flush()) {
                 Ok(()) => {
                     let applied = self.folder.applied();
-                    self.journal.folded(applied);
+                    self.journal.folded(applied.min(synced.n));
                     return count;
                 }
                 Err(error) => *opening = self.folder.replace(&fold::chain_of(&error)),

@@ -69,6 +69,8 @@ pub(crate) enum Input {
     },
     Inventory {
         agent: AgentId,
+        /// The number of the link over which it came.
+        link: u64,
         inventory: Inventory,
     },
     Accepted {
@@ -368,7 +370,12 @@ impl Conductor {
                 self.coordinator.link_changed(agent, state, now);
                 self.settle_soon();
             }
-            Input::Inventory { agent, inventory } => self.coordinator.inventory(agent, &inventory, now),
+            Input::Inventory { agent, link, inventory } => {
+                // One of an earlier process that is handled after that of a later one would be taken for a lost journal.
+                if self.options.fleet.is_present(agent, link) {
+                    self.coordinator.inventory(agent, &inventory, now);
+                }
+            }
             Input::Accepted {
                 agent,
                 run,
