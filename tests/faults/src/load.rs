@@ -150,7 +150,10 @@ fn word(task: &str, by_hand: Option<Value>) -> ResolveRequest {
         task: task.to_owned(),
         item: None,
         resolution,
-        outputs: by_hand.map(|echo| Outputs::from([("echo".to_owned(), echo)])).unwrap_or_default(),
+        // All that the component declares as required.
+        outputs: by_hand
+            .map(|echo| Outputs::from([("echo".to_owned(), echo), ("attempt".to_owned(), Value::Int(1))]))
+            .unwrap_or_default(),
         by: Some("the faults".to_owned()),
     }
 }

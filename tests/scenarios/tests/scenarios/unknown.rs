@@ -65,7 +65,7 @@ async fn eyot(scene: &Scene, arguments: &[&str]) -> Result<()> {
 #[tokio::test]
 async fn an_operator_says_that_it_happened() -> Result<()> {
     let scene = cut_off().await?;
-    eyot(&scene, &["--succeeded", "--value", "echo=by hand"]).await?;
+    eyot(&scene, &["--succeeded", "--value", "echo=by hand", "--value", "attempt=1"]).await?;
     let detail = scene.cloud.succeeded(scene.run).await?;
     ensure!(
         detail.outputs.get("answer") == Some(&Value::from("by hand")),
@@ -143,7 +143,13 @@ async fn a_run_of_the_agents_own_is_resolved_on_the_device_and_from_the_control_
     agent.start()?;
     agent.answers().await?;
     let [here, there] = waiting[..] else { anyhow::bail!("two runs") };
-    let detail = local.run(here).await?;
+    // Shown once it is durable.
+    let detail = eyot_scenarios::until("it waits", async || {
+        let detail = local.run(here).await?;
+        let waits = task(&detail, "pay").is_ok_and(|pay| pay.state == State::Waiting);
+        Ok(waits.then_some(detail))
+    })
+    .await?;
     let reason = task(&detail, "pay")?.reason.clone().unwrap_or_default();
     ensure!(reason.contains(&format!("eyot --agent runs resolve {here} pay")), "{detail:?}");
     agent
