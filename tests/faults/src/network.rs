@@ -74,8 +74,12 @@ impl Drop for Network {
     }
 }
 
+/// Names of namespaces are those of the whole machine, and each of these programs is process 1 of its own: what tells it from others
+/// that run beside it is the number of its network.
 fn namespace(name: &str) -> String {
-    format!("eyot-faults-{}-{name}", std::process::id())
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    let number: String = own.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    format!("eyot-faults-{number}-{name}")
 }
 
 fn cable(name: &str) -> String {
