@@ -191,6 +191,9 @@ impl Outbox {
             if let Some(limits) = &self.limits {
                 waiting.keep_within(limits);
             }
+            // Not only what is needed now: a result of an earlier epoch holds up what comes after it all the same.
+            let missing = waiting.blobs.iter().filter(|blob| !self.uploaded.contains(&blob.digest));
+            self.wanted.extend(missing.copied());
         }
         self.want(blobs);
     }
@@ -308,6 +311,28 @@ mod tests {
                 assert_eq!(told, if fits { 0 } else { 2 }, "{blobs:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_result_that_others_need_after_all_has_all_its_blobs_offered() {
+        let blob = BlobRef {
+            digest: Digest([5; 32]),
+            size: 1,
+            form: BlobForm::Raw,
+        };
+        let mut result = succeeded(1);
+        if let Event::Ended { outcome, .. } = &mut result.event {
+            *outcome = Outcome::Succeeded(eyot_model::Outputs::from([("b".to_owned(), Value::Blob(blob))]));
+        }
+        let (run, task) = (result.run, TaskIx(0));
+        let mut outbox = Outbox::default();
+        // Of an epoch that was over, so nothing was to be brought for it; what is needed now is another attempt's.
+        outbox.push(result, 1, vec![]);
+        outbox.bring(run, &[task], vec![]);
+        assert_eq!(outbox.uploads(), [blob]);
+        assert!(outbox.next_report(at(2)).is_none());
+        outbox.uploaded(blob.digest);
+        assert!(outbox.next_report(at(2)).is_some());
     }
 
     #[test]
