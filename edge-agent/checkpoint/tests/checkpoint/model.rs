@@ -124,7 +124,14 @@ impl Model {
         let Some(key) = known.keep.lives_under() else { return false };
         let was_found = |n: u64| found.binary_search_by_key(&n, |(n, _)| *n).is_ok();
         let voids = |later: &Known| later.keep.voids() == Some(key) && later.position.n > known.position.n && was_found(later.position.n);
-        self.log.iter().any(voids)
+        // One that was refused may turn up too, and then it counts.
+        let turned_up = |attempt: &Known| {
+            attempt.keep.voids() == Some(key)
+                && found
+                    .iter()
+                    .any(|(n, payload)| *n > known.position.n && *payload == attempt.payload)
+        };
+        self.log.iter().any(voids) || self.attempted.iter().any(turned_up)
     }
 
     /// The store is gone: what the journal need not keep may be gone with it.
@@ -331,5 +338,18 @@ fn a_dropped_segment_goes_only_once_that_is_durable() {
         Op::Sync,
         Op::FailSyncs(2),
         Op::Close,
+    ]);
+}
+
+/// An append that the disk refused was on it in part, whole records of it: the end of a key among them counts after a start.
+#[test]
+fn an_end_that_was_refused_and_turns_up_counts() {
+    run(&[
+        Op::Append(vec![(2, 0)]),
+        Op::FailWrites(1),
+        Op::Append(vec![(5, 0), (0, 68)]),
+        Op::FailWrites(1),
+        Op::Append(vec![(0, 0)]),
+        Op::Kill,
     ]);
 }
