@@ -16,12 +16,9 @@ fn main() -> io::Result<()> {
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
         let name = file.strip_prefix(&root).map_err(io::Error::other)?.display().to_string();
-        writeln!(
-            code,
-            "    ({name:?}, include_str!({:?})),",
-            fs::canonicalize(file)?.display().to_string()
-        )
-        .map_err(io::Error::other)?;
+        // The text itself and no path: what is built here may be compiled in another clone.
+        let text = fs::read_to_string(file)?;
+        writeln!(code, "    ({name:?}, {text:?}),").map_err(io::Error::other)?;
     }
     code.push_str("];\n");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;

@@ -47,6 +47,8 @@ struct Inner {
     unnamed: HashMap<AgentId, HashMap<Digest, Brought>>,
     /// What each agent brought before.
     named: HashMap<AgentId, VecDeque<Digest>>,
+    /// Components that operators registered here.
+    registered: HashSet<Digest>,
 }
 
 struct Brought {
@@ -66,6 +68,8 @@ struct RunBlobs {
     withheld: HashMap<Digest, Vec<(TaskIx, AgentId)>>,
     /// The state that each instance saved last, where it is a blob.
     saved: BTreeMap<Path, Digest>,
+    /// Components that a run of an agent's own names.
+    components: BTreeSet<Digest>,
 }
 
 impl RunBlobs {
@@ -88,9 +92,17 @@ impl Access {
         self.assign(reading, FragmentId(0), Some((agent, readable)));
     }
 
-    /// A run that an agent coordinates: it may bring blobs for it, and read none by it.
-    pub(crate) fn foreign(&self, run: RunId, agent: AgentId) {
+    /// A run that an agent coordinates: it may bring blobs for it, and read none by it but the components that it names and operators
+    /// registered here. A device whose own copy of one is damaged gets it back that way; what nobody registered stays out of reach,
+    /// because an agent can name any digest.
+    pub(crate) fn foreign(&self, run: RunId, agent: AgentId, components: BTreeSet<Digest>) {
         self.assign(run, FragmentId(0), Some((agent, Readable::default())));
+        self.inner.write().runs.entry(run).or_default().components = components;
+    }
+
+    /// Operators registered these components.
+    pub(crate) fn registered(&self, components: impl IntoIterator<Item = Digest>) {
+        self.inner.write().registered.extend(components);
     }
 
     /// The agent owns the fragment from now on, or nobody does; whoever owned it before does not any more.
@@ -207,7 +219,11 @@ impl Access {
 impl Inner {
     fn may_read(&self, agent: AgentId, digest: &Digest) -> bool {
         let mut runs = self.works_on.get(&agent).into_iter().flatten();
-        runs.any(|run| self.runs.get(run).is_some_and(|blobs| blobs.may_read(agent, digest)))
+        let is_registered = self.registered.contains(digest);
+        runs.any(|run| {
+            let blobs = self.runs.get(run);
+            blobs.is_some_and(|blobs| blobs.may_read(agent, digest) || is_registered && blobs.components.contains(digest))
+        })
     }
 
     fn may_name(&self, agent: AgentId, digest: &Digest) -> bool {
@@ -282,9 +298,14 @@ fn collect(values: &BTreeMap<String, Value>, found: &mut HashSet<Digest>) {
         .for_each(|value| value.for_each_blob(&mut |blob| _ = found.insert(blob.digest)));
 }
 
+/// Components of a workflow.
+pub(crate) fn components(workflow: &Workflow) -> BTreeSet<Digest> {
+    workflow.tasks.iter().filter_map(|task| task.uses.digest).collect()
+}
+
 /// Components of a workflow, and the blobs that its literals name.
 pub(crate) fn named_blobs(workflow: &Workflow) -> BTreeSet<Digest> {
-    let mut found: BTreeSet<Digest> = workflow.tasks.iter().filter_map(|task| task.uses.digest).collect();
+    let mut found = components(workflow);
     let mut visit = |blob: &BlobRef| _ = found.insert(blob.digest);
     workflow
         .inputs
@@ -382,6 +403,21 @@ mod tests {
         // It is fenced: under this epoch nobody has it.
         access.assign(RUN, FragmentId(1), None);
         assert_eq!(reads(ONE), [10, 20]);
+        access.end(RUN);
+        assert_eq!(reads(ONE), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn a_run_of_an_agents_own_gives_it_the_registered_components_that_it_names() {
+        let access = Access::default();
+        access.registered([digest(1), digest(2)]);
+        let reads = |agent| -> Vec<usize> { (1..5).filter(|n| may_read(&access, agent, &digest(*n))).collect() };
+        assert_eq!(reads(ONE), [] as [usize; 0], "it runs nothing");
+        access.foreign(RUN, ONE, [digest(1), digest(3)].into());
+        assert_eq!(reads(ONE), [1], "2 is not named, 3 may be anybody's blob");
+        assert_eq!(reads(TWO), [] as [usize; 0]);
+        access.registered([digest(3)]);
+        assert_eq!(reads(ONE), [1, 3], "registered since");
         access.end(RUN);
         assert_eq!(reads(ONE), [] as [usize; 0]);
     }

@@ -100,6 +100,7 @@ impl Server {
         let fleet = Fleet::load(&store).await?;
         let board = Board::default();
         let access = Access::default();
+        access.registered(store.components(None).await?.into_iter().map(|component| component.digest));
         let planning = Arc::new(Planning::new(store.document(conductor::DOCUMENT).await?));
         for agent in fleet.snapshot() {
             planning.set_speed(agent.profile.id, agent.profile.speed);

@@ -99,7 +99,10 @@ pub(super) async fn register(State(app): State<App>, Body(spec): Body<ComponentS
         .commit(vec![guard], vec![Change::PutComponent(Box::new(record.clone()))])
         .await
     {
-        Ok(()) => Ok(Json(view(record))),
+        Ok(()) => {
+            app.access.registered([digest]);
+            Ok(Json(view(record)))
+        }
         Err(store::Error::Guard(_)) => Err(Error::conflict(
             "component.version-exists",
             format!(

@@ -10,7 +10,7 @@ use crate::store::{Change, Error, Guard, Store};
 use eyot_coordinator::Readable;
 use eyot_model::{AgentId, Digest, FragmentId, Path, RunId, State, TaskIx, Workflow};
 use eyot_wire::ToAgent;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -36,10 +36,11 @@ pub(super) enum Effect {
         entries: Vec<Numbered>,
     },
     Ended(RunId),
-    /// A run that an agent coordinates: it may bring blobs for it.
+    /// A run that an agent coordinates: it may bring blobs for it, and have the components that it names.
     Foreign {
         run: RunId,
         agent: AgentId,
+        components: BTreeSet<Digest>,
     },
     /// A run that is new.
     Begin {
@@ -198,7 +199,7 @@ impl Carrier {
                 self.board.ended(run);
                 self.access.end(run);
             }
-            Effect::Foreign { run, agent } => self.access.foreign(run, agent),
+            Effect::Foreign { run, agent, components } => self.access.foreign(run, agent, components),
             Effect::Begin { run, workflow } => self.board.begin(run, workflow, 0),
             Effect::Assign { run, fragment, owner } => self.access.assign(run, fragment, owner),
             Effect::Saved { run, path, state } => self.access.saved(run, path, state),

@@ -3,6 +3,7 @@
 use super::Conductor;
 use super::carrier::{Effect, Step};
 use super::live::Live;
+use crate::access;
 use crate::clock;
 use crate::store::{Change, Entry, Error, RunRecord, WorkflowRecord};
 use eyot_coordinator::{StoredForeign, Submission as Taken};
@@ -32,7 +33,11 @@ impl Conductor {
             state: RunState::Running,
             waiting_for: None,
         });
-        step.effects.push(Effect::Foreign { run, agent });
+        step.effects.push(Effect::Foreign {
+            run,
+            agent,
+            components: access::components(&live.workflow),
+        });
         step.effects.push(Effect::News {
             run,
             counts: live.counts(),
@@ -57,6 +62,7 @@ impl Conductor {
             inputs: Arc::new(inputs),
             created_at: record.created_at,
         };
+        let components = access::components(&taken.workflow);
         let mut live = Live::new(&taken);
         live.state = record.state;
         let mut events = Vec::new();
@@ -79,7 +85,7 @@ impl Conductor {
             events,
             cancelling: record.state == RunState::Cancelling,
         })?;
-        self.options.access.foreign(record.id, agent);
+        self.options.access.foreign(record.id, agent, components);
         self.options.board.news(record.id, live.counts(), Vec::new());
         self.live.insert(record.id, live);
         Ok(())

@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// How long an attempt waits for a blob that the connected control plane does not give, before it counts as failed (and is
 /// retried by its policy). While there is no link it waits, however long that takes.
 const BLOB_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries to get a blob, at first and at most.
+const BLOB_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// A task that waits looks this often whether it was cancelled, or somebody brought the blob to the device itself.
+const BLOB_LOOK: Duration = Duration::from_millis(250);
 
 impl Runtime {
     pub(super) fn execute(self: &Arc<Self>, job: Job) -> AttemptEnd {
@@ -142,6 +146,7 @@ impl Runtime {
         let mut deadline = Instant::now() + BLOB_PATIENCE;
         let mut last = String::new();
         let mut links = self.link.subscribe();
+        let mut pause = BLOB_PAUSE.0;
         while !self.blobs.contains(&digest) {
             if cancel.is_cancelled() {
                 return Err(Outcome::Cancelled);
@@ -160,12 +165,29 @@ impl Runtime {
                             return Err(Outcome::Failed(Failure::new(FailureKind::DiskFull, message)));
                         }
                     }
-                    Err(error) => last = chain(&error),
+                    Err(error) => {
+                        let refused = matches!(error, TransferError::NotFound { .. } | TransferError::Denied { .. });
+                        if refused && last.is_empty() {
+                            tracing::warn!(
+                                %digest,
+                                %error,
+                                "a blob that a task needs is not here or was damaged, and the control plane does not give it; trying again"
+                            );
+                        }
+                        last = chain(&error);
+                    }
                 },
                 None => deadline = Instant::now() + BLOB_PATIENCE,
             }
-            // A new link is worth another try at once.
-            let _ = tokio::time::timeout(Duration::from_millis(250), links.changed()).await;
+            let again = Instant::now() + pause;
+            pause = (pause * 2).min(BLOB_PAUSE.1);
+            while Instant::now() < again && !cancel.is_cancelled() && !self.blobs.contains(&digest) {
+                if tokio::time::timeout(BLOB_LOOK, links.changed()).await.is_ok() {
+                    // A new link is worth another try at once.
+                    pause = BLOB_PAUSE.0;
+                    break;
+                }
+            }
         }
         Ok(())
     }
