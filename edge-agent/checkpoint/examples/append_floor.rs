@@ -51,9 +51,11 @@ fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     };
     let record = || vec![Record::until_folded(vec![7; PAYLOAD])];
     let mut checkpoint = open()?;
-    time("journal, one thread: append", || Ok(checkpoint.append(record()).map(|_| ())?))?;
+    time("journal, one thread: append", || {
+        Ok(checkpoint.append(&mut record()).map(|_| ())?)
+    })?;
     time("journal, one thread: append + sync", || {
-        checkpoint.append(record())?;
+        checkpoint.append(&mut record())?;
         Ok(checkpoint.sync().map(|_| ())?)
     })?;
 
@@ -63,14 +65,14 @@ fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
         ..Timing::default()
     };
     let service = checkpoint.start(timing, |_| ())?;
-    time("service: append", || Ok(service.append(record()).map(|_| ())?))?;
+    time("service: append", || Ok(service.append(&mut record()).map(|_| ())?))?;
     time("service: append + wait until synced", || {
-        let position = service.append(record())?;
+        let position = service.append(&mut record())?;
         Ok(service.wait_synced(position).map(|_| ())?)
     })?;
     let begin = Instant::now();
     for i in 1..=COUNT {
-        let position = service.append(record())?;
+        let position = service.append(&mut record())?;
         if i % (COUNT / 10) == 0 {
             service.wait_synced(position)?;
         }

@@ -236,9 +236,9 @@ impl Checkpoint {
     /// `n - (length - 1)`. It is recovered whole or not at all.
     ///
     /// # Errors
-    /// [`JournalError`]; nothing of the batch was acknowledged then, and it may be appended again.
-    pub fn append(&mut self, mut records: Vec<Record>) -> Result<Position, JournalError> {
-        self.with_reserve(|journal| journal.append(&mut records))
+    /// [`JournalError`]; nothing of the batch was acknowledged then, the records are still the caller's and may be appended again.
+    pub fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, JournalError> {
+        self.with_reserve(|journal| journal.append(records))
     }
 
     /// Makes everything appended durable.

@@ -120,18 +120,18 @@ impl Handle {
     /// Takes microseconds, but for the one call in some thousands that begins a new segment. Blocks for that.
     ///
     /// # Errors
-    /// [`JournalError`]; nothing of the batch was acknowledged then, and it may be appended again.
-    pub fn append(&self, mut records: Vec<Record>) -> Result<Position, JournalError> {
+    /// [`JournalError`]; nothing of the batch was acknowledged then, the records are still the caller's and may be appended again.
+    pub fn append(&self, records: &mut Vec<Record>) -> Result<Position, JournalError> {
         let shared = &*self.0;
         let mut core = shared.core.lock();
         if core.stop {
             return Err(JournalError::Closed);
         }
-        while core.syncing && core.journal.would_rotate(&records) {
+        while core.syncing && core.journal.would_rotate(records) {
             shared.settled.wait(&mut core);
         }
         let core_ref = &mut *core;
-        let appended = with_reserve(&mut core_ref.journal, &mut core_ref.space, |journal| journal.append(&mut records));
+        let appended = with_reserve(&mut core_ref.journal, &mut core_ref.space, |journal| journal.append(records));
         if core.journal.dirty() && core.dirty_since.is_none() {
             core.dirty_since = Some(Instant::now());
             if !core.watching {

@@ -7,11 +7,11 @@ use eyot_node::{Command, Node, Start};
 
 /// Where records are written: the journal's service on a device, the journal itself in the simulation.
 pub trait Journal {
-    /// Writes records; gives the position of the last one.
+    /// Writes records, and takes them; gives the position of the last one.
     ///
     /// # Errors
-    /// [`JournalError`]; nothing was written then that counts, and they may be given again.
-    fn append(&mut self, records: Vec<Record>) -> Result<Position, JournalError>;
+    /// [`JournalError`]; nothing was written then that counts, and the records are still the caller's.
+    fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, JournalError>;
 
     /// The last record that is durable.
     fn synced(&self) -> Position;
@@ -100,9 +100,11 @@ impl Gate {
                 bytes <= BATCH_LIMIT
             });
             let count = fits.count().max(1);
-            match journal.append(self.unwritten[..count].to_vec()) {
+            let rest = self.unwritten.split_off(count.min(self.unwritten.len()));
+            let appended = journal.append(&mut self.unwritten);
+            self.unwritten.extend(rest);
+            match appended {
                 Ok(position) => {
-                    self.unwritten.drain(..count);
                     if self.unwritten.is_empty() && position != self.unwritten_through {
                         tracing::error!(?position, expected = ?self.unwritten_through, "journal and node disagree about positions");
                     }

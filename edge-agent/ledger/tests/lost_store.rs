@@ -69,7 +69,7 @@ fn trigger(workflow: &str) -> TriggerKey {
 struct Written<'a>(&'a mut Checkpoint);
 
 impl eyot_ledger::Journal for Written<'_> {
-    fn append(&mut self, records: Vec<Record>) -> Result<Position, JournalError> {
+    fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, JournalError> {
         self.0.append(records)
     }
 
@@ -147,6 +147,7 @@ impl Device {
                 self.node.attempt_ended(&start.id, outcome, Usage::default(), NOW);
             }
             Command::Send(message) => self.sent.push(message),
+            Command::Archive { run } => self.node.archive(run),
             _ => {}
         }
     }

@@ -22,6 +22,8 @@ pub enum Command {
     Upload(BlobRef),
     /// A run that this agent coordinates is over and durable.
     RunFinished { run: RunId, outcome: RunOutcome },
+    /// The end of a run that this agent coordinates was told: call [`crate::Node::archive`]. Nobody waits for that.
+    Archive { run: RunId },
     /// Nothing of the run is needed any more: blobs and saved state of it may go.
     Forget { run: RunId },
 }

@@ -148,7 +148,8 @@ impl Node {
                     None
                 };
                 self.commands.push_back(command);
-                over.into_iter().for_each(|run| self.archive(run));
+                // A long history takes its time: whoever waits for the end has it before.
+                self.commands.extend(over.map(|run| Command::Archive { run }));
             }
         }
         self.flush();

@@ -419,8 +419,12 @@ impl Node {
 
     /// A run of its own is over: its history becomes one record, and the engine's state of it goes. What was written of it while it
     /// went on is void once the whole archive is written, and not before: it may be of several records.
-    pub(crate) fn archive(&mut self, run: RunId) {
-        let Some(own) = self.own.all.get(&run) else { return };
+    ///
+    /// Of a run that goes on, or is gone, nothing is done.
+    pub fn archive(&mut self, run: RunId) {
+        let Some(own) = self.own.all.get(&run).filter(|own| own.ended_at.is_some()) else {
+            return;
+        };
         let now = own.ended_at.unwrap_or_default();
         let told = own.told.filter(|_| own.is_told());
         if self.runs.remove(&run).is_none() {

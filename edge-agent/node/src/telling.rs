@@ -359,6 +359,29 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_run_is_told_before_its_history_is_archived() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.submit(submission(), NOW).unwrap();
+        drain(&mut node, &mut written);
+        node.journal_synced(node.position());
+        let said: Vec<Command> = std::iter::from_fn(|| node.poll_command()).collect();
+        let [Command::RunFinished { run: RUN, .. }, Command::Archive { run: RUN }] = said.as_slice() else {
+            panic!("{said:?}");
+        };
+        node.archive(RUN);
+        written.clear();
+        drain(&mut node, &mut written);
+        let records: Vec<&Record> = written.iter().map(|(_, record)| record).collect();
+        assert!(
+            matches!(records.as_slice(), [Record::Archived { .. }, Record::Released { run: RUN }]),
+            "{records:?}"
+        );
+        node.archive(RUN);
+        drain(&mut node, &mut written);
+        assert_eq!(written.len(), 2, "once");
+    }
+
+    #[test]
     fn ended_runs_come_back_from_the_journal_with_how_far_the_cloud_has_them() {
         let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
         node.submit(submission(), NOW).unwrap();

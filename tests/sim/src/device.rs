@@ -109,7 +109,7 @@ struct Written<'a> {
 }
 
 impl Journal for Written<'_> {
-    fn append(&mut self, records: Vec<eyot_checkpoint::Record>) -> Result<Position, JournalError> {
+    fn append(&mut self, records: &mut Vec<eyot_checkpoint::Record>) -> Result<Position, JournalError> {
         self.checkpoint.append(records)
     }
 
@@ -269,6 +269,7 @@ impl Device {
         let mut effects = Vec::new();
         let mut told = Position::default();
         loop {
+            let mut over = Vec::new();
             let mut written = Written {
                 checkpoint: &mut process.checkpoint,
                 mutant: self.mutant,
@@ -290,8 +291,13 @@ impl Device {
                     Command::Send(message) => effects.push(Effect::Send(message)),
                     Command::Upload(blob) => effects.push(Effect::Upload(blob)),
                     Command::Forget { run } => drop(self.forgotten.insert(run)),
+                    Command::Archive { run } => over.push(run),
                     Command::RunFinished { .. } | Command::Append { .. } => {}
                 }
+            }
+            if !over.is_empty() {
+                over.into_iter().for_each(|run| process.node.archive(run));
+                continue;
             }
             let appended = process.checkpoint.appended();
             if self.mutant != Some(Mutant::NoExternalSynchrony) || process.gate.is_stuck() || told == appended {

@@ -452,10 +452,14 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
 async fn describe(component: PathBuf) -> anyhow::Result<()> {
     let bytes = std::fs::read(&component).with_context(|| format!("cannot read `{}`", component.display()))?;
     let digest = eyot_model::Digest::of(&bytes);
-    let cache = std::env::temp_dir().join(format!("eyot-describe-{}", std::process::id()));
+    // A name that nobody can know before, and a folder of this user alone: what is compiled here is run.
+    let cache = tempfile::Builder::new()
+        .prefix("eyot-describe-")
+        .tempdir()
+        .context("cannot make a folder for the compiled code")?;
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
-    let host = Host::new(HostConfig::new(cache.clone(), key, 1, Compiler::this_program()?))?;
+    let host = Host::new(HostConfig::new(cache.path().to_owned(), key, 1, Compiler::this_program()?))?;
     let described = async {
         let prepared = host
             .prepare(digest, &component)
@@ -466,7 +470,7 @@ async fn describe(component: PathBuf) -> anyhow::Result<()> {
         description.map_err(|failure| anyhow::anyhow!("{failure}"))
     };
     let described = described.await;
-    drop(std::fs::remove_dir_all(&cache));
+    drop(cache);
     println!("{}", serde_json::to_string(&described?)?);
     Ok(())
 }

@@ -22,6 +22,8 @@ pub enum Outbound {
 pub(super) struct Effects {
     pub(super) started: Vec<Job>,
     pub(super) finished: Vec<(RunId, RunOutcome)>,
+    /// Whose histories are to be archived once that was told.
+    pub(super) over: Vec<RunId>,
     /// Somebody waits for what is appended up to here.
     pub(super) sync: Option<Position>,
 }
@@ -41,7 +43,7 @@ pub(super) struct Core {
 struct Written<'a>(&'a Journal);
 
 impl eyot_ledger::Journal for Written<'_> {
-    fn append(&mut self, records: Vec<Record>) -> Result<Position, JournalError> {
+    fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, JournalError> {
         self.0.append(records)
     }
 
@@ -68,12 +70,10 @@ impl Core {
     }
 
     /// Takes the node's commands: appends the records, then gives out what may follow.
-    pub(super) fn drain(&mut self, journal: &Journal, now: Timestamp) -> Effects {
-        let mut effects = Effects::default();
+    pub(super) fn drain(&mut self, journal: &Journal, now: Timestamp, effects: &mut Effects) {
         for command in self.gate.drain(&mut self.node, &mut Written(journal), now) {
-            self.give(command, journal, &mut effects);
+            self.give(command, journal, effects);
         }
-        effects
     }
 
     /// Whether something waits for the journal to take records again.
@@ -103,6 +103,7 @@ impl Core {
             Command::Send(message) => drop(self.outbound.send(Outbound::Send(message))),
             Command::Upload(blob) => drop(self.outbound.send(Outbound::Upload(blob))),
             Command::RunFinished { run, outcome } => effects.finished.push((run, outcome)),
+            Command::Archive { run } => effects.over.push(run),
             // Blobs are kept by what names them.
             Command::Forget { .. } | Command::Append { .. } => {}
         }

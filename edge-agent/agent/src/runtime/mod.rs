@@ -17,7 +17,7 @@ mod workers;
 pub use self::core::Outbound;
 pub use self::storage::{OpenError, Storage};
 
-use self::core::Core;
+use self::core::{Core, Effects};
 use self::queue::{Job, ReadyQueue};
 use crate::cloud_time::CloudTime;
 use crate::config::DiskLimits;
@@ -161,14 +161,19 @@ impl Runtime {
         let mut core = self.lock();
         let now = self.clock.now();
         action(&mut core, now);
-        let effects = core.drain(&self.journal, now);
-        let rearm = core.timer_moved();
-        for (run, outcome) in effects.finished {
+        let mut effects = Effects::default();
+        core.drain(&self.journal, now, &mut effects);
+        for (run, outcome) in effects.finished.drain(..) {
             if let Some(waiter) = self.finished.lock().remove(&run) {
                 // Whoever waited may have gone.
                 let _ = waiter.send(outcome);
             }
         }
+        for run in std::mem::take(&mut effects.over) {
+            core.node.archive(run);
+            core.drain(&self.journal, now, &mut effects);
+        }
+        let rearm = core.timer_moved();
         drop(core);
         if rearm {
             self.timer.notify_one();
@@ -242,7 +247,8 @@ impl Runtime {
         }
     }
 
-    /// Runs a workflow that this agent coordinates by itself, without the cloud, to its durable end, and forgets it.
+    /// Runs a workflow that this agent coordinates by itself, without the cloud, to its durable end. It is kept like any run of its
+    /// own, see [`Runtime::release`].
     ///
     /// # Errors
     /// When the workflow cannot run, or the agent stops meanwhile.
@@ -263,9 +269,12 @@ impl Runtime {
             self.finished.lock().remove(&run);
             return Err(RunHereError::Refused(error));
         }
-        let outcome = told.await.map_err(|_| RunHereError::Stopped)?;
+        told.await.map_err(|_| RunHereError::Stopped)
+    }
+
+    /// Forgets a run of this agent's own that is over.
+    pub fn release(self: &Arc<Self>, run: RunId) {
         self.turn(|node, _| node.release(run));
-        Ok(outcome)
     }
 
     /// Waits until the agent should stop in order and start from the beginning: it holds less than the disk does.

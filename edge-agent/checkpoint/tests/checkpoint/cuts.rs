@@ -15,14 +15,14 @@ struct Life {
 }
 
 impl Life {
-    fn append(&mut self, checkpoint: &mut Checkpoint, records: Vec<Record>) {
+    fn append(&mut self, checkpoint: &mut Checkpoint, mut records: Vec<Record>) {
         let count = records.len() as u64;
         let renews: Vec<u64> = (0..)
             .zip(&records)
             .filter(|(_, r)| r.keep.voids().is_some())
             .map(|(i, _)| i)
             .collect();
-        let appended = checkpoint.append(records);
+        let appended = checkpoint.append(&mut records);
         if let Ok(last) = &appended {
             let first = last.n + 1 - count;
             self.written.extend(first..=last.n);
@@ -100,7 +100,7 @@ fn cut(at: u64, seed: u64) -> bool {
             "cut {at}, seed {seed}: record {n} was synced and is lost"
         );
     }
-    let next = checkpoint.append(vec![Record::until_folded(text(0))]).unwrap();
+    let next = checkpoint.append(&mut vec![Record::until_folded(text(0))]).unwrap();
     assert!(next.n > life.synced);
     checkpoint.close().unwrap();
     life.gone

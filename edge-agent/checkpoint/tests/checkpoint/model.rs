@@ -88,7 +88,7 @@ impl Model {
     fn append(&mut self, checkpoint: &mut Checkpoint, kinds: &[(u8, usize)]) {
         let records: Vec<Record> = kinds.iter().map(|(kind, len)| self.record(*kind, *len)).collect();
         let before = checkpoint.appended();
-        match checkpoint.append(records.clone()) {
+        match checkpoint.append(&mut records.clone()) {
             Ok(last) => {
                 assert!(last.n >= before.n + records.len() as u64);
                 let first = last.n + 1 - records.len() as u64;

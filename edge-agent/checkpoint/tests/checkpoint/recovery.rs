@@ -61,7 +61,7 @@ fn range(range: RangeInclusive<u64>) -> Vec<u64> {
 /// Whatever was found, the next start finds it in order, and numbers never come again.
 fn goes_on(world: &World, mut checkpoint: Checkpoint, recovered: &Recovered) {
     let before = numbers(recovered);
-    let position = checkpoint.append(vec![Record::until_folded(b"new".to_vec())]).unwrap();
+    let position = checkpoint.append(&mut vec![Record::until_folded(b"new".to_vec())]).unwrap();
     assert!(before.iter().all(|n| *n < position.n));
     assert_eq!(position.n, recovered.report.taken.n + 1, "who counts along knows the next number");
     if recovered.report.loss.is_some() {
@@ -302,7 +302,7 @@ fn a_batch_is_recovered_whole_or_not_at_all() {
         append(&mut checkpoint, [1]);
         checkpoint.sync().unwrap();
         checkpoint
-            .append((2..=20).map(|n| Record::until_folded(text(n))).collect())
+            .append(&mut (2..=20).map(|n| Record::until_folded(text(n))).collect())
             .unwrap();
         drop(checkpoint);
         world.crash(seed);
@@ -352,7 +352,7 @@ fn an_older_journal_under_a_newer_store_gets_a_new_generation() {
     let Some(Loss::JournalBehindStore { store, .. }) = recovered.report.loss else {
         panic!("{:?}", recovered.report)
     };
-    let position = checkpoint.append(vec![Record::until_folded(Vec::new())]).unwrap();
+    let position = checkpoint.append(&mut vec![Record::until_folded(Vec::new())]).unwrap();
     assert_eq!(position.generation, 2);
     assert!(position.n > store.n);
 }
@@ -361,7 +361,7 @@ fn an_older_journal_under_a_newer_store_gets_a_new_generation() {
 fn an_older_store_under_a_newer_journal_is_built_anew() {
     let world = World::default();
     let (mut checkpoint, _) = world.open(1);
-    checkpoint.append(vec![live(1, 1)]).unwrap();
+    checkpoint.append(&mut vec![live(1, 1)]).unwrap();
     append(&mut checkpoint, 2..=3);
     checkpoint.fold().unwrap();
     let (old_store, position) = (log_of(&checkpoint), checkpoint.synced());

@@ -36,11 +36,11 @@ fn record(n: u64) -> Vec<Record> {
 fn nothing_is_synced_unless_somebody_asks() {
     let world = World::default();
     let (service, news) = start(&world, NEVER, NEVER);
-    service.append(record(0)).unwrap();
+    service.append(&mut record(0)).unwrap();
     let before = world.disk.syncs();
     let mut last = service.appended();
     for n in 1..=50 {
-        last = service.append(record(n)).unwrap();
+        last = service.append(&mut record(n)).unwrap();
     }
     assert_eq!(service.synced().n, 0);
     assert_eq!(world.disk.syncs(), before);
@@ -57,7 +57,7 @@ fn nothing_is_synced_unless_somebody_asks() {
 fn what_was_never_appended_is_not_called_durable() {
     let world = World::default();
     let (service, _news) = start(&world, Duration::from_secs(3_600), Duration::from_secs(3_600));
-    let last = service.append(record(1)).unwrap();
+    let last = service.append(&mut record(1)).unwrap();
     world.disk.set_capacity(Some(0));
     let beyond = eyot_model::Position { n: last.n + 1, ..last };
     assert!(matches!(service.wait_synced(beyond), Err(JournalError::NotAppended(_))));
@@ -68,7 +68,7 @@ fn what_was_never_appended_is_not_called_durable() {
 fn what_nobody_asks_for_is_synced_and_folded_after_a_while() {
     let world = World::default();
     let (service, news) = start(&world, SOON, SOON);
-    let last = service.append(record(1)).unwrap();
+    let last = service.append(&mut record(1)).unwrap();
     assert_eq!(news.recv_timeout(PATIENCE).unwrap(), News::Synced(last));
     while service.store().folded().unwrap() != Some(last) {
         std::thread::yield_now();
@@ -88,7 +88,7 @@ fn many_threads_share_syncs_and_lose_nothing() {
         threads.push(std::thread::spawn(move || {
             let mut positions = Vec::new();
             for i in 0..400u64 {
-                let position = handle.append(record(t * 1_000 + i)).unwrap();
+                let position = handle.append(&mut record(t * 1_000 + i)).unwrap();
                 positions.push((position.n, text(t * 1_000 + i)));
                 if i % 40 == 0 {
                     assert!(handle.wait_synced(position).unwrap().n >= position.n);
@@ -113,7 +113,7 @@ fn many_threads_share_syncs_and_lose_nothing() {
 fn a_failing_disk_is_told_and_gotten_over() {
     let world = World::default();
     let (service, news) = start(&world, NEVER, NEVER);
-    let last = service.append(record(1)).unwrap();
+    let last = service.append(&mut record(1)).unwrap();
     world.disk.fail_syncs(u32::MAX);
     assert!(matches!(service.wait_synced(last), Err(JournalError::Io { .. })));
     assert!(news.iter().any(|news| news == News::Health));
@@ -130,7 +130,7 @@ fn a_failing_disk_is_told_and_gotten_over() {
     assert_eq!(log_len(&service), 1);
     let handle = service.handle();
     service.close().unwrap();
-    assert!(matches!(handle.append(record(2)), Err(JournalError::Closed)));
+    assert!(matches!(handle.append(&mut record(2)), Err(JournalError::Closed)));
     assert!(world.open(2).1.report.clean);
 }
 
@@ -155,7 +155,7 @@ fn it_works_on_the_systems_disk() {
     };
     let service = open().0.start(Timing::default(), |_| ()).unwrap();
     for n in 1..=1_000 {
-        service.append(record(n)).unwrap();
+        service.append(&mut record(n)).unwrap();
     }
     service.wait_synced(service.appended()).unwrap();
     drop(service);

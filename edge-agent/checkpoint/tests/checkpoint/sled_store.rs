@@ -152,7 +152,7 @@ fn an_idle_store_is_small() {
     .unwrap();
     for n in 0..20u64 {
         checkpoint
-            .append((0..100).map(|i| Record::until_folded(noise(n * 100 + i, 200))).collect())
+            .append(&mut (0..100).map(|i| Record::until_folded(noise(n * 100 + i, 200))).collect())
             .unwrap();
         checkpoint.fold().unwrap();
     }
@@ -174,7 +174,7 @@ fn a_database_that_grows_while_it_is_used_is_written_anew_without_a_restart() {
     let (mut checkpoint, _) = Checkpoint::open(small(), disk, source, Arc::new(latest), 1, "label").unwrap();
     let mut longest = 0;
     for n in 0..60 {
-        checkpoint.append(vec![Record::until_folded(noise(n, 1 << 20))]).unwrap();
+        checkpoint.append(&mut vec![Record::until_folded(noise(n, 1 << 20))]).unwrap();
         checkpoint.fold().unwrap();
         longest = longest.max(fs::metadata(path.join("db")).unwrap().len());
     }
@@ -194,7 +194,7 @@ fn a_hundred_thousand_records_are_open_soon() {
             Checkpoint::open(Config::default(), Arc::new(disk.clone()), source, Arc::new(log_fold), 1, "label").unwrap();
         for n in 0..100 {
             checkpoint
-                .append((0..1_000).map(|i| Record::until_folded(noise(n * 1_000 + i, 100))).collect())
+                .append(&mut (0..1_000).map(|i| Record::until_folded(noise(n * 1_000 + i, 100))).collect())
                 .unwrap();
             checkpoint.fold().unwrap();
         }
@@ -269,7 +269,7 @@ fn no_flipped_bit_in_the_database_is_believed() {
     let (mut checkpoint, _) = open(&disk, &path, 1);
     // What unfinished runs need stays in the journal: it all comes back, whatever became of the database.
     for n in 1..=300 {
-        checkpoint.append(vec![live(1, n)]).unwrap();
+        checkpoint.append(&mut vec![live(1, n)]).unwrap();
     }
     checkpoint.close().unwrap();
     let expected: Vec<Vec<u8>> = (1..=300).map(crate::world::text).collect();

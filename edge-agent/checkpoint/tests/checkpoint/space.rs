@@ -36,7 +36,7 @@ fn marks_are_told_and_the_reserve_is_the_last_resort() {
     let mut n = 10;
     let mut states = Vec::new();
     let error = loop {
-        match checkpoint.append(vec![Record::until_folded(text(n + 1))]) {
+        match checkpoint.append(&mut vec![Record::until_folded(text(n + 1))]) {
             Ok(_) => n += 1,
             Err(error) => break error,
         }
@@ -49,7 +49,7 @@ fn marks_are_told_and_the_reserve_is_the_last_resort() {
     assert_eq!(checkpoint.disk_state(), DiskState::Full);
     let acknowledged = n;
     for _ in 0..3 {
-        checkpoint.append(vec![Record::until_folded(text(0))]).unwrap_err();
+        checkpoint.append(&mut vec![Record::until_folded(text(0))]).unwrap_err();
     }
 
     world.disk.set_capacity(Some(1 << 20));
@@ -71,7 +71,7 @@ fn a_full_disk_at_the_start_does_not_stop_the_agent() {
     let (mut checkpoint, recovered) = world.open_with(config(), 1);
     assert_eq!(recovered.report.last.n, 0);
     assert!(matches!(
-        checkpoint.append(vec![Record::until_folded(text(1))]),
+        checkpoint.append(&mut vec![Record::until_folded(text(1))]),
         Err(JournalError::Full(_))
     ));
     world.disk.set_capacity(None);
@@ -83,12 +83,12 @@ fn a_full_disk_at_the_start_does_not_stop_the_agent() {
 fn the_journal_stays_short_and_what_is_alive_stays_in_it() {
     let world = World::default();
     let (mut checkpoint, _) = world.open(1);
-    checkpoint.append(vec![live(1, 1), live(2, 2)]).unwrap();
+    checkpoint.append(&mut vec![live(1, 1), live(2, 2)]).unwrap();
     for round in 0..60 {
         append(&mut checkpoint, (0..100).map(|i| 10 + round * 100 + i));
         if round == 30 {
-            checkpoint.append(vec![Record::ends(LiveKey(2), text(5_000_000))]).unwrap();
-            checkpoint.append(vec![live(3, 3)]).unwrap();
+            checkpoint.append(&mut vec![Record::ends(LiveKey(2), text(5_000_000))]).unwrap();
+            checkpoint.append(&mut vec![live(3, 3)]).unwrap();
         }
         checkpoint.fold().unwrap();
         assert!(
@@ -123,10 +123,10 @@ fn what_is_renewed_or_settled_keeps_no_room_and_the_rest_outlives_the_store() {
             Record::renews(key(1_000 + round), text(1_000 + round)),
             live(u128::from(1_000 + round), 2_000 + round),
         ]);
-        checkpoint.append(records).unwrap();
+        checkpoint.append(&mut records).unwrap();
         if round % 8 != 0 {
             checkpoint
-                .append(vec![Record::settles(key(1_000 + round), text(3_000 + round))])
+                .append(&mut vec![Record::settles(key(1_000 + round), text(3_000 + round))])
                 .unwrap();
         }
         checkpoint.fold().unwrap();
@@ -243,7 +243,7 @@ fn a_store_on_disk_that_could_not_be_opened_is_told_of_and_not_written_over() {
         let _ = told.send(news);
     });
     let service = start.unwrap();
-    service.append(vec![Record::until_folded(text(401))]).unwrap();
+    service.append(&mut vec![Record::until_folded(text(401))]).unwrap();
     service.fold().unwrap();
     assert!(news.try_iter().all(|news| news != News::StoreBack));
     source.full.store(false, Ordering::Relaxed);

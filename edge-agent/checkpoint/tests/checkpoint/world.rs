@@ -70,7 +70,7 @@ pub(crate) fn text(n: u64) -> Vec<u8> {
 /// Appends records one by one, with their numbers as content.
 pub(crate) fn append(checkpoint: &mut Checkpoint, numbers: impl IntoIterator<Item = u64>) {
     for n in numbers {
-        checkpoint.append(vec![Record::until_folded(text(n))]).unwrap();
+        checkpoint.append(&mut vec![Record::until_folded(text(n))]).unwrap();
     }
 }
 
