@@ -16,7 +16,7 @@ const FILE: &str = "agent.json";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "this device has not joined a control plane: `{0}` is missing. Run `eyot agents invite` where the control plane is, and the command that it prints here"
+        "this device has not joined a control plane: `{0}` is missing. Run `eyot agents invite` where the control plane is, and the command that it prints here; or `eyot-agent init`, for a device that works by itself"
     )]
     NotJoined(PathBuf),
     #[error("`{path}` cannot be read")]
@@ -32,7 +32,7 @@ pub enum ConfigError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentConfig {
     pub name: String,
-    /// `host:port` of the control plane, tried in turn.
+    /// `host:port` of the control plane, tried in turn. None: the device works by itself.
     pub addresses: Vec<String>,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -46,10 +46,16 @@ pub struct AgentConfig {
 }
 
 impl AgentConfig {
+    /// Where it is kept.
+    #[must_use]
+    pub fn path(data: &Path) -> PathBuf {
+        data.join(FILE)
+    }
+
     /// # Errors
     /// When the file is missing, unreadable or not of this form.
     pub fn load(data: &Path) -> Result<Self, ConfigError> {
-        let path = data.join(FILE);
+        let path = Self::path(data);
         let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => ConfigError::NotJoined(path.clone()),
             _ => ConfigError::Read {
@@ -82,7 +88,7 @@ impl AgentConfig {
     /// # Errors
     /// As the disk fails.
     pub fn save(&self, data: &Path) -> Result<(), ConfigError> {
-        let path = data.join(FILE);
+        let path = Self::path(data);
         let wrong = |source| ConfigError::Write {
             path: path.clone(),
             source,

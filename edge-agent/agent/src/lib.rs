@@ -4,6 +4,7 @@
 //! agent decides is decided in `eyot-node` and `eyot-engine`; nothing of it is decided here.
 
 mod allocation;
+pub mod alone;
 mod cloud_time;
 pub mod config;
 pub mod copies;

@@ -38,16 +38,28 @@ impl AgentKey {
     /// # Errors
     /// What the disk reports; [`Error::BadCertificate`] if the file is damaged.
     pub fn open_or_create(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join(KEY_FILE);
-        if path.exists() {
-            let text = Zeroizing::new(fs::read_to_string(&path).map_err(Error::file("read", &path))?);
-            let pair = KeyPair::from_pem(&text).map_err(|_| Error::BadCertificate(format!("{KEY_FILE} is damaged")))?;
-            return Ok(Self { pair });
+        if let Some(key) = Self::open(dir)? {
+            return Ok(key);
         }
+        let path = dir.join(KEY_FILE);
         fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
         let key = Self::create()?;
         file::write_private(&path, Zeroizing::new(key.pair.serialize_pem()).as_bytes())?;
         Ok(key)
+    }
+
+    /// The key that is in the folder, where there is one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no key.
+    pub fn open(dir: &Path) -> Result<Option<Self>, Error> {
+        let path = dir.join(KEY_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = Zeroizing::new(fs::read_to_string(&path).map_err(Error::file("read", &path))?);
+        let pair = KeyPair::from_pem(&text).map_err(|_| Error::BadCertificate(format!("{KEY_FILE} is damaged")))?;
+        Ok(Some(Self { pair }))
     }
 
     /// The id of the agent that has this key.

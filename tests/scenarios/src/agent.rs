@@ -46,6 +46,26 @@ impl Agent {
         })
     }
 
+    /// Sets up a device that has no control plane, and does not run it yet.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn init(stage: &Stage, name: &str) -> Result<Self> {
+        let (data, manner) = (stage.path(name), Manner::default());
+        let mut init = manner.command(&program("eyot-agent")?);
+        init.args(["init", "--name", name, "--data"]).arg(&data);
+        let done = init.output().context("cannot run eyot-agent")?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "agent {name} could not be set up ({}): {said}", done.status);
+        Ok(Self {
+            name: name.to_owned(),
+            data,
+            log: stage.path(&format!("{name}.log")),
+            manner,
+            process: None,
+        })
+    }
+
     /// # Errors
     /// When it cannot be started.
     pub fn run(mut self) -> Result<Self> {

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use eyot_agent::config::{AgentConfig, ConfigError, device_key};
 use eyot_agent::folder::{self, FolderError};
 use eyot_agent::link::{LinkContext, keep};
-use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, copies, device, local, triggers};
+use eyot_agent::{Clock, Incarnation, Logs, Parts, Runtime, Storage, alone, copies, device, local, triggers};
 use eyot_blob::Store;
 use eyot_link::{AgentKey, Dialer, DialerOptions, Identity, JoinToken};
 use eyot_model::Load;
@@ -41,6 +41,21 @@ enum Command {
         #[arg(long, default_value = "-")]
         token_file: String,
         /// Name that it would like; the host name if not given. An invitation with a name (`--name`) goes before it
+        #[arg(long)]
+        name: Option<String>,
+        /// A label that workflows place tasks by; may be given again
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+        labels: Vec<(String, String)>,
+        /// Agents of one site can reach each other without the cloud
+        #[arg(long)]
+        site: Option<String>,
+    },
+    /// Set up a device that works by itself, with no control plane; it may join one later
+    Init {
+        /// Folder for the agent's key and state
+        #[arg(long, env = "EYOT_AGENT_DATA", default_value = "/var/lib/eyot-agent")]
+        data: PathBuf,
+        /// Its name; the host name if not given
         #[arg(long)]
         name: Option<String>,
         /// A label that workflows place tasks by; may be given again
@@ -96,6 +111,7 @@ fn main() -> ExitCode {
             labels,
             site,
         } => small_runtime(join(data, token_file, name, labels, site)),
+        Command::Init { data, name, labels, site } => init(&data, name, labels, site),
         Command::Run { data, workers } => run(&data, workers),
         Command::Status { data, output } => small_runtime(show_status(data, output == "json")),
         Command::Describe { component } => small_runtime(describe(component)),
@@ -111,6 +127,17 @@ fn main() -> ExitCode {
 
 fn small_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
+}
+
+fn init(data: &Path, name: Option<String>, labels: Vec<(String, String)>, site: Option<String>) -> anyhow::Result<()> {
+    let name = name.or_else(host_name).context("this device has no host name; give --name")?;
+    let _taken = folder::take(data)?;
+    let agent = alone::set_up(data, name.clone(), labels.into_iter().collect(), site)?;
+    println!(
+        "{name} is set up as {agent}, with no control plane; start it with `eyot-agent run --data {0}`, and speak to it with `eyot --agent {0}`",
+        data.display()
+    );
+    Ok(())
 }
 
 async fn join(
@@ -185,6 +212,7 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }
     copies::settle(data);
+    let mut alone = false;
     let config = match AgentConfig::load(data) {
         Err(error @ ConfigError::NotJoined(_)) => return Err(error.into()),
         Err(error) => {
@@ -194,10 +222,14 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
             );
             AgentConfig::without_file(host_name().unwrap_or_else(|| "agent".to_owned()))
         }
-        Ok(config) => config,
+        Ok(config) => {
+            alone = config.addresses.is_empty();
+            config
+        }
     };
     let identity = match Identity::load(data) {
         Ok(Some(identity)) => Some(identity),
+        Ok(None) if alone => None,
         Ok(None) => bail!("this device has a configuration and no certificate; join again"),
         Err(error) => {
             tracing::error!(
@@ -216,7 +248,7 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
         .thread_stack_size(eyot_agent::TASK_STACK)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(data, config, identity, workers.unwrap_or(cores * 4)));
+    let served = runtime.block_on(serve(data, config, identity, alone, workers.unwrap_or(cores * 4)));
     // An attempt that did not heed its cancellation does not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match served? {
@@ -241,7 +273,8 @@ fn begin_anew() -> anyhow::Error {
     anyhow::Error::new(error).context("cannot start anew")
 }
 
-async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, workers: usize) -> anyhow::Result<Stopped> {
+/// `alone`: it was set up to work with no control plane, rather than cut off from it by a file that cannot be read.
+async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>, alone: bool, workers: usize) -> anyhow::Result<Stopped> {
     // First, so that a stop that is asked for during a long recovery is one in order too.
     let mut signals = StopSignals::listen().context("cannot listen to signals")?;
     let clock = Clock::open(data);
@@ -268,13 +301,18 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     };
     let storage = Storage::open(data, capacity, &limits, &clock, generation)?;
     let (runtime, outbound) = Runtime::start(parts, storage)?;
-    let agent = identity.as_ref().map(|identity| identity.agent()).unwrap_or_default();
+    if alone {
+        runtime.works_alone();
+    }
+    let agent = identity.as_ref().map(|identity| identity.agent());
+    let agent = agent.or_else(|| alone::id(data)).unwrap_or_default();
     let device = device::profile(agent, &config, capacity, Load::default(), std::collections::BTreeSet::new());
     runtime.set_device(device);
     let own = local::Device {
         runtime: Arc::clone(&runtime),
         id: agent,
         name: config.name.clone(),
+        alone,
     };
     let _local = match local::serve(data, own) {
         Ok(serving) => Some(serving),
@@ -289,12 +327,7 @@ async fn serve(data: &Path, config: AgentConfig, identity: Option<Arc<Identity>>
     eyot_agent::notify_ready();
     let (stop, to_stop) = watch::channel(false);
     let link = match identity.filter(|_| !config.addresses.is_empty()) {
-        None => {
-            if config.addresses.is_empty() {
-                runtime.works_alone();
-            }
-            None
-        }
+        None => None,
         Some(identity) => {
             tokio::spawn(keep_certificate(Arc::clone(&identity), data.to_owned()));
             let (load, load_seen) = watch::channel(Load::default());

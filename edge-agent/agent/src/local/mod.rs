@@ -40,6 +40,8 @@ pub struct Device {
     pub runtime: Arc<Runtime>,
     pub id: eyot_model::AgentId,
     pub name: String,
+    /// It has no control plane.
+    pub alone: bool,
 }
 
 impl std::ops::Deref for App {

@@ -17,7 +17,7 @@ pub struct Status {
     pub id: String,
     pub name: String,
     pub version: String,
-    /// `connected` or `disconnected`.
+    /// `connected`, `disconnected`, or `none` where there is no control plane.
     pub link: String,
     pub running: u32,
     pub queued: u32,
@@ -97,7 +97,11 @@ pub(super) async fn healthz() -> &'static str {
 
 pub(super) async fn show(State(app): State<App>) -> Json<Status> {
     let (disk, waiting) = (DiskStatus::of(&app.runtime), WaitingStatus::of(&app.runtime));
-    let link = if app.runtime.is_linked() { "connected" } else { "disconnected" };
+    let link = match (app.alone, app.runtime.is_linked()) {
+        (true, _) => "none",
+        (_, true) => "connected",
+        (_, false) => "disconnected",
+    };
     let clock_skew_millis = app.runtime.skew_millis();
     let triggers = app.runtime.triggers.list().into_iter().map(|(key, standing)| TriggerStatus {
         namespace: key.namespace,

@@ -25,6 +25,47 @@ fn request(text: &str) -> RunRequest {
 }
 
 #[tokio::test]
+async fn a_device_works_with_no_control_plane_at_all_and_tells_the_one_that_it_joins_later_of_its_runs() -> Result<()> {
+    let stage = Stage::open()?;
+    let mut device = Agent::init(&stage, "device")?.run()?;
+    device.answers().await?;
+    device.push_probe().await?;
+    let run = device.client()?.start(&request(SMALL)).await?;
+    device.own_succeeded(run.id).await?;
+    let alone = device.status()?;
+    ensure!(alone["link"] == "none" && alone["waiting"]["ownRuns"] == 0, "{alone}");
+    ensure!(Agent::init(&stage, "device").is_err(), "it was set up while it ran");
+    // It is one device, over a restart and before and after it has joined.
+    device.kill()?;
+    device.start()?;
+    device.answers().await?;
+    ensure!(device.status()?["id"] == alone["id"]);
+    device.stop()?;
+    let again = Agent::init(&stage, "device").map(drop).unwrap_err().to_string();
+    ensure!(again.contains("set up already"), "{again}");
+
+    let cloud = Cloud::start(&stage, "cloud").await?;
+    let device = Agent::join(&stage, "device", &cloud.invite().await?)?.run()?;
+    cloud.connected("device").await?;
+    device.answers().await?;
+    ensure!(device.status()?["id"] == alone["id"]);
+    let there = until("the control plane has the device's run", async || {
+        match cloud.client().run(run.id).await {
+            Ok(there) => Ok(there.run.state.is_terminal().then_some(there)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await?;
+    ensure!(
+        there.run.state == RunState::Succeeded && there.run.coordinator.as_deref() == Some("device"),
+        "{there:?}"
+    );
+    stage.close();
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_device_has_the_name_of_its_invitation_and_keeps_its_settings_when_it_joins_again() -> Result<()> {
     let stage = Stage::open()?;
     let cloud = Cloud::start(&stage, "cloud").await?;
