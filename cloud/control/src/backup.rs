@@ -7,6 +7,7 @@
 
 use crate::clock;
 use crate::store::{self, Store};
+use crate::store_id;
 use eyot_model::{Digest, Millis, Timestamp};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -56,6 +57,8 @@ pub enum Error {
     MissingBlob(Digest),
     #[error("the restored store is damaged: {0}")]
     Integrity(String),
+    #[error("no random number can be had for the restored store")]
+    Random(#[from] getrandom::Error),
 }
 
 impl Error {
@@ -169,7 +172,7 @@ fn entry(out: &mut impl Write, name: &str, path: &Path) -> Result<(), Error> {
 }
 
 /// Makes a data folder from a back-up. The whole file is verified before anything gets its place. Unfinished runs go on
-/// under new epochs.
+/// under new epochs, and agents tell again what the back-up may lack of their own runs.
 ///
 /// # Errors
 /// When the file is no back-up or damaged, or the folder is not empty.
@@ -309,6 +312,7 @@ async fn settle(folder: &Path) -> Result<(), Error> {
                 vec![],
                 vec![
                     change,
+                    store_id::anew()?,
                     store::Change::Forget {
                         before: clock::now(),
                         now: clock::now().after(Millis(3_600_000)),

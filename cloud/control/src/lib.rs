@@ -33,6 +33,7 @@ mod registry;
 mod retention;
 mod server;
 pub mod store;
+mod store_id;
 mod tls;
 pub mod tokens;
 

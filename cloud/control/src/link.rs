@@ -46,6 +46,8 @@ pub(crate) struct Links {
     pub(crate) blobs: eyot_link::BlobService,
     pub(crate) heartbeat: Millis,
     pub(crate) uploads: UploadLimits,
+    /// Which store this is.
+    pub(crate) store_id: u64,
     pub(crate) greetings: Arc<Semaphore>,
 }
 
@@ -124,6 +126,7 @@ impl Links {
             heartbeat_every: self.heartbeat,
             clock: clock::wall(),
             uploads: self.uploads,
+            store: self.store_id,
         });
         if link.send(&welcome).await.is_err() {
             return Ok(());

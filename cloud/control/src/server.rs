@@ -12,7 +12,7 @@ use crate::grants::Grants;
 use crate::retention::Retention;
 use crate::store::Store;
 use crate::tokens::Tokens;
-use crate::{backup, clock, conductor, integrity, link, listener, tls, tokens};
+use crate::{backup, clock, conductor, integrity, link, listener, store_id, tls, tokens};
 use eyot_link::Ca;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -45,6 +45,8 @@ pub enum Error {
     Store(#[from] crate::store::Error),
     #[error(transparent)]
     Integrity(#[from] integrity::Error),
+    #[error("the store's own number cannot be read or made")]
+    StoreId(#[from] store_id::Error),
     #[error("the blob store cannot be opened")]
     Blobs(#[from] eyot_blob::Error),
     #[error("the link for agents cannot be set up")]
@@ -93,6 +95,7 @@ impl Server {
         let ca = Arc::new(Ca::open_or_create(&data, clock::wall())?);
         let store = Store::open(&data.join(backup::DATABASE)).await?;
         integrity::check_ca(&store, &ca).await?;
+        let store_id = store_id::of(&store).await?;
         let blobs = eyot_blob::Store::open(data.join(backup::BLOBS))?;
         if !args.dev && tokens::ensure_admin(&store, &data.join(TOKEN_FILE)).await? {
             tracing::info!(file = %data.join(TOKEN_FILE).display(), "the first API token was made; it is in this file");
@@ -159,6 +162,7 @@ impl Server {
             blobs: eyot_link::BlobService::new(blobs.clone(), Arc::new(policy), TRANSFERS),
             heartbeat: args.heartbeat,
             uploads: access::upload_limits(args.limits.max_upload),
+            store_id,
             greetings: link::greetings(),
         };
         let serving = tokio::spawn(link::serve(Arc::clone(&links), agents, stop.clone()));

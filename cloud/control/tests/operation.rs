@@ -137,12 +137,24 @@ async fn a_token_admits_one_device_and_a_revoked_agent_stays_out() {
     plane.server.stop().await;
 }
 
+/// The number of the control plane's store, as it is said to an agent.
+async fn store_heard_by(agent: &Agent) -> u64 {
+    let mut live = agent.dial().await.unwrap();
+    live.link.send(&agent.hello()).await.unwrap();
+    match next(&mut live.events).await {
+        Some(eyot_wire::ToAgent::Welcome(welcome)) => welcome.store,
+        other => panic!("no welcome: {other:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_restores_and_a_damaged_one_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let plane = Plane::start(args(&dir)).await;
     let digest = plane.register().await;
     let run = plane.run(json!({"workflow": {"source": {"text": WORKFLOW}}})).await;
+    let mut agent = Agent::join(&plane.invite(json!({"name": "camera"})).await, "camera").await.unwrap();
+    let mut stores = vec![store_heard_by(&agent).await];
     let file = dir.path().join("eyot.backup");
     let streamed = plane.request(Method::POST, "/v1/admin/backup").send().await.unwrap();
     assert_eq!(streamed.status(), 200);
@@ -164,6 +176,10 @@ async fn a_backup_restores_and_a_damaged_one_does_not() {
         let plane = Plane::start(settings.clone()).await;
         assert_eq!(plane.get(&format!("/v1/runs/{run}")).await.1["state"], "pending");
         assert_eq!(plane.get(&format!("/v1/blobs/{digest}")).await.0, 200);
+        agent.addresses = plane.invite(json!({})).await.addresses;
+        let store = store_heard_by(&agent).await;
+        assert!(!stores.contains(&store), "an agent would not tell again what the back-up lacks");
+        stores.push(store);
         plane.server.stop().await;
     }
     let mut bytes = std::fs::read(&file).unwrap();

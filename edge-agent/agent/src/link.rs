@@ -240,9 +240,12 @@ fn hear(context: &LinkContext, link: &AgentLink, message: ToAgent, dialer: &Dial
         ));
         context.incarnation.taken();
         runtime.set_link(Some(link.clone()));
-        let uploads = welcome.uploads;
+        let (uploads, store) = (welcome.uploads, welcome.store);
         runtime.turn(|node, now| {
             node.set_upload_limits(uploads);
+            if node.set_cloud_store(store) {
+                tracing::warn!("the control plane has another store than before: it is told of the runs of this agent's own again");
+            }
             node.link_up(now);
         });
     } else if let ToAgent::Deploy(deployment) = message {

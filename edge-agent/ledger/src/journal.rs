@@ -34,7 +34,12 @@ pub fn to_journal(record: &Record) -> Result<eyot_checkpoint::Record, RecordErro
         Record::Disowned { namespace, name } => Keep::Ends(named(&Fold::workflow_key(namespace, name))),
         Record::Fired { key, mark } => Keep::Renews(named(&Fold::mark_key(key, &MarkPlace::of(mark)))),
         Record::Unmarked { key, place } => Keep::Ends(named(&Fold::mark_key(key, place))),
-        Record::Committed { .. } | Record::Saved { .. } | Record::Unsaved { .. } | Record::Told { whole: false, .. } => Keep::UntilFolded,
+        // What was told goes with the store that it was told to: no start finds an older one beside the new one.
+        Record::Committed { .. }
+        | Record::Saved { .. }
+        | Record::Unsaved { .. }
+        | Record::Told { whole: false, .. }
+        | Record::ToldTo { .. } => Keep::UntilFolded,
     };
     Ok(eyot_checkpoint::Record {
         keep,

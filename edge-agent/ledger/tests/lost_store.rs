@@ -342,3 +342,44 @@ fn what_an_agent_without_a_cloud_keeps_is_bounded() {
     source.quarantine("lost").unwrap();
     assert_eq!(Device::start(&disk, &source, 2).own(), kept);
 }
+
+#[test]
+fn what_was_told_to_another_store_of_the_cloud_is_told_again_over_starts_and_folding() {
+    let (disk, source) = (SimDisk::new(), MemorySource::new());
+    let mut device = Device::start(&disk, &source, 1);
+    let mut cloud = Cloud {
+        most: u128::MAX,
+        ..Cloud::default()
+    };
+    device.node.set_cloud_store(7);
+    for run in 1..=4 {
+        device.submit(run, 1);
+    }
+    device.meet(&mut cloud);
+    device.checkpoint.fold().unwrap();
+    assert_eq!(cloud.runs.len(), 4);
+
+    // It was put back from a back-up, and the link breaks when half is told.
+    let mut cloud = Cloud {
+        most: 2,
+        ..Cloud::default()
+    };
+    device.node.set_cloud_store(8);
+    device.meet(&mut cloud);
+    for (start, folds) in [(2, true), (3, false), (4, true)] {
+        if folds {
+            device.checkpoint.fold().unwrap();
+        }
+        drop(device);
+        disk.crash(start);
+        device = Device::start(&disk, &source, start);
+        let told = device.node.own_runs().filter(|(_, own)| own.is_told()).map(|(run, _)| run);
+        assert_eq!(told.collect::<Vec<_>>(), [RunId(1), RunId(2)], "start {start}");
+    }
+    let heard = cloud.heard;
+    cloud.most = u128::MAX;
+    assert!(!device.node.set_cloud_store(8));
+    device.meet(&mut cloud);
+    assert_eq!(cloud.runs, device.own());
+    assert_eq!(cloud.heard, heard + 2, "what it had is not told again");
+}

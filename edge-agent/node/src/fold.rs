@@ -22,8 +22,8 @@ pub enum Write {
 
 /// Key spaces: `r` what a run needs to be rebuilt, in the order of positions; `s` saved states of tasks, the two latest of each
 /// instance;
-/// `c` the position that the cloud has committed; `e` runs of this agent's own that are over, `o` how far the cloud has
-/// them; `k` components, `w` workflows and `t` marks of triggers.
+/// `c` the position that the cloud has committed; `e` runs of this agent's own that are over, `h` the cloud's store that is told
+/// of them, `o` how far it has them; `k` components, `w` workflows and `t` marks of triggers.
 pub struct Fold;
 
 impl Fold {
@@ -71,6 +71,8 @@ impl Fold {
             ],
             Record::Fired { key, mark } => vec![put(Self::mark_key(key, &MarkPlace::of(mark)), bytes)],
             Record::Unmarked { key, place } => vec![delete(Self::mark_key(key, place))],
+            // What is under `o` later was told to this store.
+            Record::ToldTo { .. } => vec![delete(b"o".to_vec()), put(b"h".to_vec(), bytes)],
         }
     }
 
@@ -109,7 +111,7 @@ impl Fold {
     /// Prefixes of everything, in the order in which a node has to be given it.
     #[must_use]
     pub fn prefixes() -> Vec<Key> {
-        let own: [&[u8]; 5] = [b"e", b"o", b"k", b"w", b"t"];
+        let own: [&[u8]; 6] = [b"e", b"h", b"o", b"k", b"w", b"t"];
         let mut all = vec![Self::history_prefix(), Self::committed_key(), Self::saved_prefix()];
         all.extend(own.map(<[u8]>::to_vec));
         all

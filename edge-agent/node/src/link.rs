@@ -13,6 +13,17 @@ impl Node {
         self.outbox.set_limits(limits);
     }
 
+    /// Which store the cloud has, from its welcome. Said before [`Node::link_up`]. Where it is another one than was told of this
+    /// agent's own runs (it was put back from a back-up), they are all told again: telling what it has changes nothing there.
+    /// True if there was one before.
+    pub fn set_cloud_store(&mut self, store: u64) -> bool {
+        let before = self.own.store;
+        if self.own.tells_to(store) {
+            self.append(Record::ToldTo { store });
+        }
+        before.is_some_and(|before| before != store)
+    }
+
     /// The link is up and the welcome is here: tell the cloud what is held. Work flows after its answer.
     pub fn link_up(&mut self, now: Timestamp) {
         self.link = Link::Reconciling;

@@ -146,6 +146,8 @@ pub(crate) struct OwnRuns {
     pub(crate) uploaded: BTreeSet<Digest>,
     /// Outputs that are damaged here and not in the cloud: nobody waits for them.
     pub(crate) lost: BTreeSet<Digest>,
+    /// The cloud's store that has what is told. None before any was heard of.
+    pub(crate) store: Option<u64>,
     /// Beginnings of long histories, until their ends are read.
     pieces: BTreeMap<RunId, BTreeMap<u32, Vec<Event>>>,
     /// Runs that lack a piece of their history.
@@ -184,6 +186,15 @@ impl OwnRuns {
         if self.uploading.remove(&digest) {
             self.lost.insert(digest);
         }
+    }
+
+    /// Whose store is told from here on. What was told to another one counts as not told. False if it is the same.
+    pub(crate) fn tells_to(&mut self, store: u64) -> bool {
+        let new = self.store.replace(store) != Some(store);
+        if new {
+            self.all.values_mut().for_each(|own| own.told = None);
+        }
+        new
     }
 
     pub(crate) fn told(&mut self, run: RunId, through: u64, whole: bool) {

@@ -59,6 +59,8 @@ pub enum Record {
     Fired { key: TriggerKey, mark: Mark },
     /// What a trigger has fired for is of no account any more: a file is gone, or the workflow is.
     Unmarked { key: TriggerKey, place: MarkPlace },
+    /// From here on the cloud is told from this store of its own. What was told before went to another one, and counts as not told.
+    ToldTo { store: u64 },
 }
 
 #[derive(Debug, thiserror::Error)]

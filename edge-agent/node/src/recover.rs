@@ -276,6 +276,7 @@ impl Node {
                 self.fires.retain(|key, _| !is_of(key, &namespace, &name));
             }
             Record::Fired { key, mark } => self.fires.entry(key).or_default().take(&mark),
+            Record::ToldTo { store } => drop(self.own.tells_to(store)),
             Record::Unmarked { key, place } => {
                 if let Some(fires) = self.fires.get_mut(&key) {
                     fires.forget(&place);

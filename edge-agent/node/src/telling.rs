@@ -464,6 +464,64 @@ mod tests {
     }
 
     #[test]
+    fn a_cloud_with_another_store_is_told_everything_that_is_kept_again() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        assert!(!node.set_cloud_store(1), "the first one takes no other's place");
+        link_up(&mut node);
+        node.submit(submission(), NOW).unwrap();
+        node.journal_synced(node.position());
+        let first = drain(&mut node, &mut written);
+        node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+        node.link_down(NOW);
+        assert!(!node.set_cloud_store(1));
+        link_up(&mut node);
+        assert!(drain(&mut node, &mut written).is_empty(), "it has all of it");
+        node.link_down(NOW);
+
+        assert!(node.set_cloud_store(2));
+        assert!(!node.own_run(RUN).unwrap().is_told());
+        // The link breaks and the agent starts anew before the run was told.
+        drain(&mut node, &mut written);
+        let recover = |written: &Vec<(Position, Record)>| {
+            let last = written.last().unwrap().0;
+            let records = written.clone();
+            let synced = last;
+            Node::recover(config(), Recovered { records, last, synced }, NOW).0
+        };
+        let mut node = recover(&written);
+        assert!(!node.set_cloud_store(2), "it is known");
+        link_up(&mut node);
+        assert_eq!(drain(&mut node, &mut written), first, "the run, and all of it");
+        node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+        drain(&mut node, &mut written);
+        let mut node = recover(&written);
+        node.set_cloud_store(2);
+        link_up(&mut node);
+        assert!(drain(&mut node, &mut written).is_empty());
+    }
+
+    #[test]
+    fn what_another_store_lacks_is_not_let_go() {
+        let (mut node, mut written) = (Node::new(config(), 1), Vec::new());
+        node.set_cloud_store(1);
+        link_up(&mut node);
+        node.submit(submission(), NOW).unwrap();
+        node.journal_synced(node.position());
+        node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+        node.set_own_policy(crate::OwnPolicy {
+            keep: 0,
+            ..crate::OwnPolicy::default()
+        });
+        node.link_down(NOW);
+        node.set_cloud_store(2);
+        assert!(node.own.outdated(Timestamp(u64::MAX)).is_empty());
+        link_up(&mut node);
+        drain(&mut node, &mut written);
+        node.handle_message(ToAgent::OwnRunStored { run: RUN, through: 1 }, NOW);
+        assert!(node.own_run(RUN).is_none(), "told, and over");
+    }
+
+    #[test]
     fn a_run_that_is_not_here_is_said_to_be_gone() {
         let mut node = Node::new(config(), 1);
         link_up(&mut node);

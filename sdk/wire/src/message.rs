@@ -160,6 +160,9 @@ pub struct Welcome {
     /// The control plane's time of day.
     pub clock: Timestamp,
     pub uploads: UploadLimits,
+    /// Random, of the control plane's store; another one once that was put back from a back-up. What was told to another store
+    /// may not be in this one.
+    pub store: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -208,6 +208,7 @@ impl Linked {
                 together: 1,
                 count: 1,
             },
+            store: 1,
         };
         self.cloud.link.send(&ToAgent::Welcome(welcome)).await.unwrap();
         loop {

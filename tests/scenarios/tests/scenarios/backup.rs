@@ -3,8 +3,8 @@
 use crate::SMALL;
 use anyhow::{Context, Result, ensure};
 use eyot_client::RunFilter;
-use eyot_model::{Inputs, Value};
-use eyot_scenarios::{Cloud, Stage, program};
+use eyot_model::{Inputs, RunState, Value};
+use eyot_scenarios::{Cloud, Stage, program, until};
 use std::path::Path;
 use std::process::Command;
 
@@ -54,6 +54,53 @@ async fn runs_agents_and_tokens_come_back_from_a_back_up() -> Result<()> {
     let run = cloud.submit(SMALL, Inputs::new()).await?;
     let detail = cloud.succeeded(run).await?;
     ensure!(detail.outputs.get("answer") == Some(&Value::Int(42)), "{:?}", detail.outputs);
+    agent.must_live()?;
+    stage.close();
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agents_own_run_that_began_and_ended_after_the_back_up_is_told_again() -> Result<()> {
+    let stage = Stage::open()?;
+    let mut cloud = Cloud::start(&stage, "cloud").await?;
+    let mut agent = cloud.agent(&stage, "device").await?;
+    agent.answers().await?;
+    agent.push_probe().await?;
+    let before = agent.begin(SMALL).await?;
+    let known = async |cloud: &Cloud, run| {
+        until("the control plane has the whole run", async || {
+            // It is not there before it is told of.
+            let detail = cloud.client().run(run).await.ok();
+            Ok(detail.filter(|detail| detail.run.state == RunState::Succeeded))
+        })
+        .await
+    };
+    known(&cloud, before).await?;
+    let file = stage.path("eyot.backup");
+    eyot_cloud(&["backup"], [("--data", cloud.data()), ("--to", &file)])?;
+    let after = agent.begin(SMALL).await?;
+    let told = known(&cloud, after).await?;
+    cloud.stop()?;
+
+    let restored = stage.path("restored");
+    eyot_cloud(&["restore"], [("--from", &file), ("--data", &restored)])?;
+    cloud.move_to(restored)?;
+    cloud.serve().await?;
+    let again = known(&cloud, after).await?;
+    ensure!(
+        again.outputs == told.outputs && again.run.coordinator == told.run.coordinator,
+        "{told:?} became {again:?}"
+    );
+    let mut ids: Vec<_> = cloud
+        .client()
+        .runs(&RunFilter::default())
+        .await?
+        .items
+        .iter()
+        .map(|run| run.id)
+        .collect();
+    ids.sort();
+    ensure!(ids == [before, after], "{ids:?}");
     agent.must_live()?;
     stage.close();
     Ok(())
