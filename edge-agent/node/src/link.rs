@@ -189,8 +189,10 @@ impl Node {
         let from = held.fragments.get(&fragment).copied().unwrap_or_default();
         take(held, &assignment);
         self.outbox.renew(run, fragment, from, epoch);
-        let (facts, tasks) = (assignment.facts.clone(), assignment.tasks.clone());
-        self.append(Record::Assigned(Box::new(assignment)));
+        let (facts, tasks, saved) = (assignment.facts.clone(), assignment.tasks.clone(), assignment.saved.clone());
+        let written = self.append(Record::Assigned(Box::new(assignment)));
+        // As after a restart, which reads them there.
+        self.take_saved(run, written, &saved);
         self.confirm(run, fragment, epoch);
         // Their starts may have been told under the epoch that is over, and count for nothing there.
         self.call_back(|id| id.run == run && tasks.contains(&id.path.task), now);
