@@ -5,8 +5,9 @@ use crate::device::Device;
 use crate::model::expect;
 use crate::outside::Outside;
 use crate::scenario::Scenario;
-use crate::store::Row;
+use crate::store::{Foreign, History, Row};
 use crate::task::{consumed, stamps};
+use crate::world::World;
 use eyot_engine::{Graph, Run};
 use eyot_model::{AgentId, Event, FailureKind, Outcome, Path, Resolution, RunId, RunState, State, TaskIx, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +31,7 @@ pub fn check(cloud: &Cloud, outside: &Outside, devices: &[Device]) -> Result<(),
         if row.outcome.is_none() {
             return Err(format!("run {run} never ended; open: {}", open_tasks(cloud, *run, row)));
         }
-        one_end_each(*run, row)?;
-        only_committed_results(*run, row)?;
-        as_the_reference_says(*run, row, scenario, outside)?;
+        holds(*run, &row.history(), scenario, outside)?;
     }
     let unreported = |(_, d): &(usize, &Device)| d.process.as_ref().is_some_and(|p| p.node.has_unreported());
     match devices.iter().enumerate().find(unreported) {
@@ -41,7 +40,61 @@ pub fn check(cloud: &Cloud, outside: &Outside, devices: &[Device]) -> Result<(),
     }
 }
 
-fn one_end_each(run: RunId, row: &Row) -> Result<(), String> {
+/// Every instant of a machine's schedule is one run, of which the control plane has heard all.
+///
+/// # Errors
+/// What does not hold, in words.
+pub fn check_own(world: &World) -> Result<(), String> {
+    for (machine, schedule) in world.schedules.iter().filter(|(machine, _)| !world.devices[**machine].lost) {
+        if !schedule.is_done() {
+            return Err(format!("agent {machine} has not started a run for each instant of its schedule"));
+        }
+        for run in schedule.runs.keys() {
+            let Some(told) = world.cloud.store.foreign.get(run) else {
+                return Err(format!("nobody has told of run {run} of agent {machine}"));
+            };
+            if told.outcome.is_none() {
+                return Err(format!("run {run} of agent {machine} never ended"));
+            }
+            if told.agent != world.devices[*machine].id {
+                return Err(format!("run {run} of agent {machine} is another agent's: {}", told.agent));
+            }
+            holds(*run, &told.history(), &schedule.scenario, &world.outside)?;
+            whole_history(*machine, *run, told, &world.devices[*machine])?;
+        }
+    }
+    let scheduled = |run: &RunId| world.schedules.values().any(|schedule| schedule.runs.contains_key(run));
+    match world.cloud.store.foreign.keys().find(|run| !scheduled(run)) {
+        Some(run) => Err(format!("run {run} was told of, and no machine has started it")),
+        None => Ok(()),
+    }
+}
+
+/// The control plane has the whole of what the machine that coordinated it says of it, and nothing else.
+fn whole_history(machine: usize, run: RunId, told: &Foreign, device: &Device) -> Result<(), String> {
+    let node = device.process.as_ref().map(|process| &process.node);
+    let Some(own) = node.and_then(|node| node.own_run(run)) else {
+        return Err(format!("agent {machine} does not know its run {run} any more"));
+    };
+    let same = own.events.iter().map(|(_, event)| event).eq(&told.events);
+    let ended = matches!(told.events.last(), Some(Event::RunEnded { outcome, .. }) if Some(outcome) == told.outcome.as_ref());
+    if same && ended {
+        Ok(())
+    } else {
+        let (has, told) = (own.events.len(), told.events.len());
+        Err(format!(
+            "agent {machine} has {has} events of its run {run}, and the store {told}, or others"
+        ))
+    }
+}
+
+fn holds(run: RunId, history: &History<'_>, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
+    one_end_each(run, history)?;
+    only_committed_results(run, history)?;
+    as_the_reference_says(run, history, scenario, outside)
+}
+
+fn one_end_each(run: RunId, row: &History<'_>) -> Result<(), String> {
     let mut ends: BTreeMap<Path, u32> = BTreeMap::new();
     for path in row.events.iter().filter_map(end_of) {
         *ends.entry(path).or_default() += 1;
@@ -52,9 +105,9 @@ fn one_end_each(run: RunId, row: &Row) -> Result<(), String> {
     }
 }
 
-fn only_committed_results(run: RunId, row: &Row) -> Result<(), String> {
+fn only_committed_results(run: RunId, row: &History<'_>) -> Result<(), String> {
     let mut committed = Vec::new();
-    for event in &row.events {
+    for event in row.events {
         let (Event::Ended {
             path,
             outcome: Outcome::Succeeded(outputs),
@@ -79,11 +132,11 @@ fn only_committed_results(run: RunId, row: &Row) -> Result<(), String> {
     Ok(())
 }
 
-fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
+fn as_the_reference_says(run: RunId, row: &History<'_>, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
     let replayed = replay(run, row)?;
     let stopped = replayed.cancel_requested_by().is_some();
     let (mut forced, mut overtaken) = (BTreeMap::new(), BTreeMap::new());
-    for event in &row.events {
+    for event in row.events {
         match event {
             Event::Ended {
                 path,
@@ -137,11 +190,11 @@ fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &O
             ));
         }
     }
-    let state = row.outcome.as_ref().map(|o| o.state);
+    let state = row.outcome.map(|o| o.state);
     if state != expected.run && !(stopped && state == Some(RunState::Cancelled)) {
         return Err(format!("run {run} is {state:?}, the reference says {:?}", expected.run));
     }
-    if outside.finished.get(&run).is_some_and(|told| Some(told) != row.outcome.as_ref()) {
+    if outside.finished.get(&run).is_some_and(|told| Some(told) != row.outcome) {
         return Err(format!("run {run} was told to end otherwise than the store says"));
     }
     Ok(())
@@ -165,11 +218,10 @@ fn note_cancelled(run: &Run, forced: &mut BTreeMap<Path, State>, overtaken: &mut
 ///
 /// # Errors
 /// When they cannot be the events of a run.
-pub fn replay(run: RunId, row: &Row) -> Result<Run, String> {
-    let submission = &row.submission;
-    let graph = Graph::compile(submission.workflow.clone()).map_err(|e| e.to_string())?;
-    let mut replayed = Run::new(run, Arc::new(graph), &submission.inputs, submission.created_at);
-    for event in &row.events {
+pub fn replay(run: RunId, row: &History<'_>) -> Result<Run, String> {
+    let graph = Graph::compile(row.workflow.clone()).map_err(|e| e.to_string())?;
+    let mut replayed = Run::new(run, Arc::new(graph), row.inputs, row.created_at);
+    for event in row.events {
         replayed
             .replay(event)
             .map_err(|e| format!("run {run}: the store holds {event:?}, which cannot be: {e}"))?;
