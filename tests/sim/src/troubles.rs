@@ -58,7 +58,9 @@ impl World {
         self.check_own_kept(machine);
         self.device_effects(machine, effects);
         self.after(1_000, 100_000, Happening::Connect { machine });
-        self.after(1_000, 20_000, Happening::FireDue { machine });
+        if self.schedules.contains_key(&machine) {
+            self.after(1_000, 20_000, Happening::FireDue { machine });
+        }
     }
 
     pub(crate) fn connect(&mut self, machine: usize) {
