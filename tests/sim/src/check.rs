@@ -1,15 +1,15 @@
 //! The invariant: what has to hold whatever the weather was.
 
 use crate::cloud::Cloud;
+use crate::compare::as_the_reference_says;
 use crate::device::Device;
-use crate::model::expect;
 use crate::outside::Outside;
 use crate::scenario::Scenario;
 use crate::store::{Foreign, History, Row};
 use crate::task::{consumed, stamps};
 use crate::world::World;
 use eyot_engine::{Graph, Run};
-use eyot_model::{AgentId, Event, FailureKind, Outcome, Path, Resolution, RunId, RunState, State, TaskIx, Value};
+use eyot_model::{AgentId, Event, FailureKind, Outcome, Path, Resolution, RunId, TaskIx, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -91,7 +91,11 @@ fn whole_history(machine: usize, run: RunId, told: &Foreign, device: &Device) ->
 fn holds(run: RunId, history: &History<'_>, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
     one_end_each(run, history)?;
     only_committed_results(run, history)?;
-    as_the_reference_says(run, history, scenario, outside)
+    as_the_reference_says(run, history, scenario)?;
+    if outside.finished.get(&run).is_some_and(|told| Some(told) != history.outcome) {
+        return Err(format!("run {run} was told to end otherwise than the store says"));
+    }
+    Ok(())
 }
 
 fn one_end_each(run: RunId, row: &History<'_>) -> Result<(), String> {
@@ -130,88 +134,6 @@ fn only_committed_results(run: RunId, row: &History<'_>) -> Result<(), String> {
         stamps(&Value::Map(outputs.clone()), &mut committed);
     }
     Ok(())
-}
-
-fn as_the_reference_says(run: RunId, row: &History<'_>, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
-    let replayed = replay(run, row)?;
-    let stopped = replayed.cancel_requested_by().is_some();
-    let (mut forced, mut overtaken) = (BTreeMap::new(), BTreeMap::new());
-    for event in row.events {
-        match event {
-            Event::Ended {
-                path,
-                outcome: Outcome::Failed(failure),
-                ..
-            } if failure.kind == FailureKind::OutcomeUnknown => {
-                if scenario.workflow.task(path.task).idempotent {
-                    return Err(format!("run {run}: the outcome of {path:?} is unknown, which may run again"));
-                }
-                // Where the workflow has a handler for it, it counts as failed and nobody waits.
-                let found = replayed.tasks()[path.task.index()].instance(path.item).map(|i| i.state);
-                if found == Some(State::Failed) {
-                    forced.insert(path.of_generation(0), State::Failed);
-                }
-            }
-            // Nothing is tried again of a run that was stopped.
-            Event::Ended {
-                path,
-                outcome: Outcome::Failed(failure),
-                retry_at: None,
-                ..
-            } if stopped && matches!(failure.kind, FailureKind::Retryable | FailureKind::AgentLost) => {
-                forced.insert(path.of_generation(0), State::Failed);
-            }
-            // What only a lost device held, and must not be made again, fails what needs it.
-            Event::Failed { path, failure, .. } if failure.kind == FailureKind::StateLost && may_lose(scenario) => {
-                if path.item.is_some() {
-                    forced.insert(path.of_generation(0), State::Failed);
-                } else {
-                    overtaken.insert(path.of_generation(0), State::Failed);
-                }
-            }
-            Event::Resolved {
-                path,
-                resolution: Resolution::Failed,
-                ..
-            } => drop(forced.insert(path.of_generation(0), State::Failed)),
-            _ => {}
-        }
-    }
-    if stopped {
-        note_cancelled(&replayed, &mut forced, &mut overtaken);
-    }
-    let expected = expect(scenario, &forced, &overtaken);
-    for ((task, item), state) in &expected.tasks {
-        let found = replayed.tasks()[task.index()].instance(*item).map(|i| i.state);
-        if found != Some(*state) {
-            return Err(format!(
-                "run {run}: {} item {item:?} is {found:?}, the reference says {state}",
-                name(scenario, *task)
-            ));
-        }
-    }
-    let state = row.outcome.map(|o| o.state);
-    if state != expected.run && !(stopped && state == Some(RunState::Cancelled)) {
-        return Err(format!("run {run} is {state:?}, the reference says {:?}", expected.run));
-    }
-    if outside.finished.get(&run).is_some_and(|told| Some(told) != row.outcome) {
-        return Err(format!("run {run} was told to end otherwise than the store says"));
-    }
-    Ok(())
-}
-
-/// What was cancelled with its run; everything else follows from that, as from any other end.
-fn note_cancelled(run: &Run, forced: &mut BTreeMap<Path, State>, overtaken: &mut BTreeMap<Path, State>) {
-    let cancelled = |state: State| state == State::Cancelled;
-    for (ix, task) in (0u32..).map(TaskIx).zip(run.tasks()) {
-        if cancelled(task.own.state) {
-            overtaken.insert(Path::task(ix), State::Cancelled);
-        }
-        let items = task.items.iter().flat_map(|items| (0u32..).zip(&items.instances));
-        for (item, _) in items.filter(|(_, item)| cancelled(item.state)) {
-            forced.insert(Path::item(ix, item), State::Cancelled);
-        }
-    }
 }
 
 /// A run as its stored events make it.
@@ -253,15 +175,6 @@ fn open_tasks(cloud: &Cloud, run: RunId, row: &Row) -> String {
         })
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn may_lose(scenario: &Scenario) -> bool {
-    let mut tasks = scenario.workflow.tasks.iter().zip(&scenario.habits);
-    tasks.any(|(task, habit)| !task.idempotent && habit.blob)
-}
-
-fn name(scenario: &Scenario, task: TaskIx) -> &str {
-    &scenario.workflow.task(task).name
 }
 
 fn end_of(event: &Event) -> Option<Path> {

@@ -12,6 +12,7 @@ pub mod campaign;
 pub mod check;
 pub mod clocks;
 pub mod cloud;
+pub mod compare;
 pub mod copies;
 pub mod device;
 pub mod disk;

@@ -106,6 +106,17 @@ impl OwnTold {
 impl World {
     /// A machine tells of a run of its own.
     pub(crate) fn own_run_leaves(&mut self, machine: usize, told: &Told) {
+        let device = &self.devices[machine];
+        let synced = device.positions().map(|(_, synced)| synced).unwrap_or_default();
+        let own = device.process.as_ref().and_then(|process| process.node.own_run(told.run));
+        let durable = own.filter(|own| own.is_durable(synced)).map(|own| own.durable(synced) as u64);
+        let last = told.first + told.events.len() as u64 - 1;
+        if durable.is_none_or(|durable| durable < last) {
+            let run = told.run;
+            self.outside.breaks(format!(
+                "agent {machine} told of event {last} of its run {run} where {durable:?} are durable"
+            ));
+        }
         for (number, event) in (told.first..).zip(&told.events) {
             if let Some(why) = self.outside.own.leaves(machine, told.run, number, event) {
                 self.outside.breaks(why);

@@ -25,6 +25,8 @@ type Saved = (Digest, SavedFor, Epoch);
 /// What the observers know of states.
 #[derive(Debug, Default)]
 pub struct States {
+    /// How many attempts went on from one.
+    pub taken_up: u64,
     all: BTreeMap<Digest, SavedFor>,
     /// The record of each machine's journal in which a state of its own stands.
     written: BTreeMap<(usize, Digest), Position>,
@@ -126,19 +128,20 @@ impl World {
         if let Some(why) = wrong.or_else(|| self.left_behind(machine, of, epoch?, &offered)) {
             self.outside.breaks(why);
         }
-        for state in states {
-            match state {
-                SavedBody::Inline(_) => return true,
-                SavedBody::Blob(blob) if self.devices[machine].blobs.holds(&blob.digest) => return true,
-                SavedBody::Blob(blob) if linked && self.cloud_has(&blob.digest) => {
-                    self.devices[machine].blobs.write(blob.digest);
-                    return true;
+        // Where one is not to be had: the one before.
+        let had = states.iter().any(|state| match state {
+            SavedBody::Inline(_) => true,
+            SavedBody::Blob(blob) => {
+                let there = linked && self.cloud_has(&blob.digest);
+                let blobs = &mut self.devices[machine].blobs;
+                if there {
+                    blobs.write(blob.digest);
                 }
-                // It is not to be had: the one before.
-                SavedBody::Blob(_) => {}
+                blobs.holds(&blob.digest)
             }
-        }
-        false
+        });
+        self.outside.states.taken_up += u64::from(had);
+        had
     }
 
     /// What an earlier owner saved and the cloud has stored comes with the fragment. It may go only for later ones.
