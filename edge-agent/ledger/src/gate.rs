@@ -86,7 +86,13 @@ impl Gate {
                         Err(error) => tracing::error!(%error, "record cannot be encoded"),
                     }
                 }
-                other => self.held_back.push(other),
+                other => {
+                    if other.greets() {
+                        // While the disk took nothing the link was lost and made again: nothing comes before the greeting.
+                        self.held_back.retain(|earlier| !earlier.needs_link());
+                    }
+                    self.held_back.push(other);
+                }
             }
         }
     }

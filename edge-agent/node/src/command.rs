@@ -28,6 +28,21 @@ pub enum Command {
     Forget { run: RunId },
 }
 
+impl Command {
+    /// Whether it is the first word over a new link. What was to be sent or brought over an earlier one is of no use any more:
+    /// this, and what follows the answer to it, say it again.
+    #[must_use]
+    pub fn greets(&self) -> bool {
+        matches!(self, Self::Send(ToCloud::Inventory(_)))
+    }
+
+    /// Whether it is meant for the link that is up, and no later one.
+    #[must_use]
+    pub fn needs_link(&self) -> bool {
+        matches!(self, Self::Send(_) | Self::Upload(_))
+    }
+}
+
 /// An attempt to run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {

@@ -28,6 +28,8 @@ mod permission;
 mod permission_tests;
 mod record;
 mod recover;
+#[cfg(test)]
+mod renewal_tests;
 mod saved;
 mod telling;
 #[cfg(test)]

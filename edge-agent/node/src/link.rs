@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::node::{Link, Node, hold, take};
 use crate::record::Record;
 use eyot_model::{BlobRef, Epoch, FragmentId, RunId, TaskIx, Timestamp};
-use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ToAgent, ToCloud, UploadLimits};
+use eyot_wire::{Assignment, FragmentStanding, Held as HeldHere, Inventory, Refusal, ReportItem, ToAgent, ToCloud, UploadLimits};
 use std::collections::BTreeSet;
 
 impl Node {
@@ -78,6 +78,9 @@ impl Node {
                 self.advance(run, now);
                 self.admit(now);
             }
+            // Before its answer to the inventory, of which this is a part, it may be about what counts no more: a report that came
+            // late over an earlier link, of a fragment that is given back with that answer.
+            ToAgent::Committed { .. } if self.link != Link::Up => {}
             ToAgent::Committed { through } => {
                 if through.generation == self.last.generation && through.n <= self.last.n && through.n > self.committed.n {
                     self.committed = through;
@@ -200,8 +203,11 @@ impl Node {
         let from = held.fragments.get(&fragment).copied().unwrap_or_default();
         take(held, &assignment);
         self.outbox.renew(run, fragment, from, epoch);
-        let (facts, tasks) = (assignment.facts.clone(), assignment.tasks.clone());
-        self.append(Record::Assigned(Box::new(assignment)));
+        let (facts, tasks, saved) = (assignment.facts.clone(), assignment.tasks.clone(), assignment.saved.clone());
+        let written = self.append(Record::Assigned(Box::new(assignment)));
+        self.tell_anew(run);
+        // As after a restart, which reads them there.
+        self.take_saved(run, written, &saved);
         self.confirm(run, fragment, epoch);
         // Their starts may have been told under the epoch that is over, and count for nothing there.
         self.call_back(|id| id.run == run && tasks.contains(&id.path.task), now);
@@ -223,6 +229,21 @@ impl Node {
         self.let_begin(run, fragment, now);
         self.advance(run, now);
         self.admit(now);
+    }
+
+    /// Everything of a run that is not acknowledged is written down again and told from there, in the order in which it was
+    /// decided. What was on its way under an earlier epoch may come late, and its acknowledgement says only that it came: under
+    /// the old positions it would be taken for one of what is told under this epoch.
+    fn tell_anew(&mut self, run: RunId) {
+        for (item, size, blobs) in self.outbox.take_run(run) {
+            let position = self.append(Record::Own {
+                run,
+                fragment: item.fragment,
+                epoch: item.epoch,
+                event: item.event.clone(),
+            });
+            self.outbox.push(ReportItem { position, ..item }, size, blobs);
+        }
     }
 
     /// Acknowledges an assignment once it is on disk.

@@ -183,6 +183,14 @@ impl Outbox {
         self.items.iter_mut().filter(own).for_each(|w| w.item.epoch = to);
     }
 
+    /// Takes out everything of a run, in order: the result, its size, and the blobs that go with it.
+    pub(crate) fn take_run(&mut self, run: RunId) -> Vec<(ReportItem, usize, Vec<BlobRef>)> {
+        let stays = self.items.iter().take(self.sent).filter(|w| w.item.run != run).count();
+        let (taken, left): (VecDeque<Waiting>, _) = std::mem::take(&mut self.items).into_iter().partition(|w| w.item.run == run);
+        (self.items, self.sent) = (left, stays);
+        taken.into_iter().map(|w| (w.item, w.size, w.blobs)).collect()
+    }
+
     /// Others need these blobs of the tasks after all. What of their results was not sent yet waits for them.
     pub(crate) fn bring(&mut self, run: RunId, tasks: &[TaskIx], blobs: Vec<BlobRef>) {
         let own = |w: &&mut Waiting| w.item.run == run && w.item.event.task().is_some_and(|task| tasks.contains(&task));

@@ -235,7 +235,6 @@ impl Node {
             }
             Record::Saved { run, state } => {
                 if self.runs.contains_key(&run) {
-                    let durable = self.origin();
                     self.saved.put(run, durable, state);
                 }
             }

@@ -167,3 +167,38 @@ impl Node {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recover::Recovered;
+    use crate::yielding_tests::{ALL, Device, NOW, RUN, config};
+    use eyot_model::Epoch;
+    use eyot_wire::{FragmentStanding, ToAgent};
+
+    /// The end of the journal was found and could not be made durable: a state in it may still be lost to a power cut.
+    #[test]
+    fn a_state_that_was_found_and_is_not_durable_does_not_leave() {
+        let mut device = Device::new(true);
+        let id = device.started[0];
+        assert!(device.save(&id, b"state"));
+        let last = device.node.position();
+        let (recovered, synced) = (device.journal.clone(), Position { n: 1, ..last });
+        let recovered = Recovered {
+            records: recovered,
+            last,
+            synced,
+        };
+        let (mut node, _) = Node::recover(config(), recovered, NOW);
+        node.link_up(NOW);
+        let keep = FragmentStanding::Keep {
+            run: RUN,
+            fragment: ALL,
+            epoch: Epoch(1),
+        };
+        node.handle_message(ToAgent::Reconciled(vec![keep]), NOW);
+        assert!(node.next_saved().is_none());
+        node.journal_synced(node.position());
+        assert!(matches!(node.next_saved(), Some(ToCloud::Saved { .. })));
+    }
+}

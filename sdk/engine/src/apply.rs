@@ -93,10 +93,11 @@ impl Run {
                 let instance = self.instance(*path)?;
                 if instance.state.is_terminal() {
                     // A failed attempt that is told again after its instance was cancelled while it waited for the next one, or
-                    // for an operator.
+                    // for an operator; or after he said what became of it.
                     let unknown = matches!(outcome, Outcome::Failed(f) if f.kind == FailureKind::OutcomeUnknown);
                     let waited = retry_at.is_some() || unknown;
-                    let before_the_end = waited && instance.attempts >= *attempt && instance.state == State::Cancelled;
+                    let resolved = unknown && instance.resolved == Some(*attempt);
+                    let before_the_end = resolved || (waited && instance.attempts >= *attempt && instance.state == State::Cancelled);
                     return Ok(if before_the_end {
                         Applied::Known
                     } else {
@@ -238,6 +239,7 @@ impl Run {
         };
         self.move_to(path, state)?;
         let instance = self.instance_mut(path)?;
+        instance.resolved = Some(attempt);
         match resolution {
             Resolution::Succeeded(outputs) => {
                 instance.outputs = Some(Arc::new(Value::Map(outputs.clone())));

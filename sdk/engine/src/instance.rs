@@ -31,6 +31,8 @@ pub struct Instance {
     pub(crate) issued: bool,
     /// The running attempt was asked to stop and to give its place back.
     pub(crate) yielding: bool,
+    /// The latest attempt whose end nobody knew, and of which an operator has said what became of it.
+    pub(crate) resolved: Option<u32>,
 }
 
 impl Instance {

@@ -1,14 +1,15 @@
 //! The invariant: what has to hold whatever the weather was.
 
 use crate::cloud::Cloud;
+use crate::compare::as_the_reference_says;
 use crate::device::Device;
-use crate::model::expect;
 use crate::outside::Outside;
 use crate::scenario::Scenario;
-use crate::store::Row;
+use crate::store::{Foreign, History, Row};
 use crate::task::{consumed, stamps};
+use crate::world::World;
 use eyot_engine::{Graph, Run};
-use eyot_model::{AgentId, Event, FailureKind, Outcome, Path, Resolution, RunId, RunState, State, TaskIx, Value};
+use eyot_model::{AgentId, Event, FailureKind, Outcome, Path, Resolution, RunId, TaskIx, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,9 +31,7 @@ pub fn check(cloud: &Cloud, outside: &Outside, devices: &[Device]) -> Result<(),
         if row.outcome.is_none() {
             return Err(format!("run {run} never ended; open: {}", open_tasks(cloud, *run, row)));
         }
-        one_end_each(*run, row)?;
-        only_committed_results(*run, row)?;
-        as_the_reference_says(*run, row, scenario, outside)?;
+        holds(*run, &row.history(), scenario, outside)?;
     }
     let unreported = |(_, d): &(usize, &Device)| d.process.as_ref().is_some_and(|p| p.node.has_unreported());
     match devices.iter().enumerate().find(unreported) {
@@ -41,7 +40,65 @@ pub fn check(cloud: &Cloud, outside: &Outside, devices: &[Device]) -> Result<(),
     }
 }
 
-fn one_end_each(run: RunId, row: &Row) -> Result<(), String> {
+/// Every instant of a machine's schedule is one run, of which the control plane has heard all.
+///
+/// # Errors
+/// What does not hold, in words.
+pub fn check_own(world: &World) -> Result<(), String> {
+    for (machine, schedule) in world.schedules.iter().filter(|(machine, _)| !world.devices[**machine].lost) {
+        if !schedule.is_done() {
+            return Err(format!("agent {machine} has not started a run for each instant of its schedule"));
+        }
+        for run in schedule.runs.keys() {
+            let Some(told) = world.cloud.store.foreign.get(run) else {
+                return Err(format!("nobody has told of run {run} of agent {machine}"));
+            };
+            if told.outcome.is_none() {
+                return Err(format!("run {run} of agent {machine} never ended"));
+            }
+            if told.agent != world.devices[*machine].id {
+                return Err(format!("run {run} of agent {machine} is another agent's: {}", told.agent));
+            }
+            holds(*run, &told.history(), &schedule.scenario, &world.outside)?;
+            whole_history(*machine, *run, told, &world.devices[*machine])?;
+        }
+    }
+    let scheduled = |run: &RunId| world.schedules.values().any(|schedule| schedule.runs.contains_key(run));
+    match world.cloud.store.foreign.keys().find(|run| !scheduled(run)) {
+        Some(run) => Err(format!("run {run} was told of, and no machine has started it")),
+        None => Ok(()),
+    }
+}
+
+/// The control plane has the whole of what the machine that coordinated it says of it, and nothing else.
+fn whole_history(machine: usize, run: RunId, told: &Foreign, device: &Device) -> Result<(), String> {
+    let node = device.process.as_ref().map(|process| &process.node);
+    let Some(own) = node.and_then(|node| node.own_run(run)) else {
+        return Err(format!("agent {machine} does not know its run {run} any more"));
+    };
+    let same = own.events.iter().map(|(_, event)| event).eq(&told.events);
+    let ended = matches!(told.events.last(), Some(Event::RunEnded { outcome, .. }) if Some(outcome) == told.outcome.as_ref());
+    if same && ended {
+        Ok(())
+    } else {
+        let (has, told) = (own.events.len(), told.events.len());
+        Err(format!(
+            "agent {machine} has {has} events of its run {run}, and the store {told}, or others"
+        ))
+    }
+}
+
+fn holds(run: RunId, history: &History<'_>, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
+    one_end_each(run, history)?;
+    only_committed_results(run, history)?;
+    as_the_reference_says(run, history, scenario)?;
+    if outside.finished.get(&run).is_some_and(|told| Some(told) != history.outcome) {
+        return Err(format!("run {run} was told to end otherwise than the store says"));
+    }
+    Ok(())
+}
+
+fn one_end_each(run: RunId, row: &History<'_>) -> Result<(), String> {
     let mut ends: BTreeMap<Path, u32> = BTreeMap::new();
     for path in row.events.iter().filter_map(end_of) {
         *ends.entry(path).or_default() += 1;
@@ -52,9 +109,9 @@ fn one_end_each(run: RunId, row: &Row) -> Result<(), String> {
     }
 }
 
-fn only_committed_results(run: RunId, row: &Row) -> Result<(), String> {
+fn only_committed_results(run: RunId, row: &History<'_>) -> Result<(), String> {
     let mut committed = Vec::new();
-    for event in &row.events {
+    for event in row.events {
         let (Event::Ended {
             path,
             outcome: Outcome::Succeeded(outputs),
@@ -79,97 +136,14 @@ fn only_committed_results(run: RunId, row: &Row) -> Result<(), String> {
     Ok(())
 }
 
-fn as_the_reference_says(run: RunId, row: &Row, scenario: &Scenario, outside: &Outside) -> Result<(), String> {
-    let replayed = replay(run, row)?;
-    let stopped = replayed.cancel_requested_by().is_some();
-    let (mut forced, mut overtaken) = (BTreeMap::new(), BTreeMap::new());
-    for event in &row.events {
-        match event {
-            Event::Ended {
-                path,
-                outcome: Outcome::Failed(failure),
-                ..
-            } if failure.kind == FailureKind::OutcomeUnknown => {
-                if scenario.workflow.task(path.task).idempotent {
-                    return Err(format!("run {run}: the outcome of {path:?} is unknown, which may run again"));
-                }
-                // Where the workflow has a handler for it, it counts as failed and nobody waits.
-                let found = replayed.tasks()[path.task.index()].instance(path.item).map(|i| i.state);
-                if found == Some(State::Failed) {
-                    forced.insert(path.of_generation(0), State::Failed);
-                }
-            }
-            // Nothing is tried again of a run that was stopped.
-            Event::Ended {
-                path,
-                outcome: Outcome::Failed(failure),
-                retry_at: None,
-                ..
-            } if stopped && matches!(failure.kind, FailureKind::Retryable | FailureKind::AgentLost) => {
-                forced.insert(path.of_generation(0), State::Failed);
-            }
-            // What only a lost device held, and must not be made again, fails what needs it.
-            Event::Failed { path, failure, .. } if failure.kind == FailureKind::StateLost && may_lose(scenario) => {
-                if path.item.is_some() {
-                    forced.insert(path.of_generation(0), State::Failed);
-                } else {
-                    overtaken.insert(path.of_generation(0), State::Failed);
-                }
-            }
-            Event::Resolved {
-                path,
-                resolution: Resolution::Failed,
-                ..
-            } => drop(forced.insert(path.of_generation(0), State::Failed)),
-            _ => {}
-        }
-    }
-    if stopped {
-        note_cancelled(&replayed, &mut forced, &mut overtaken);
-    }
-    let expected = expect(scenario, &forced, &overtaken);
-    for ((task, item), state) in &expected.tasks {
-        let found = replayed.tasks()[task.index()].instance(*item).map(|i| i.state);
-        if found != Some(*state) {
-            return Err(format!(
-                "run {run}: {} item {item:?} is {found:?}, the reference says {state}",
-                name(scenario, *task)
-            ));
-        }
-    }
-    let state = row.outcome.as_ref().map(|o| o.state);
-    if state != expected.run && !(stopped && state == Some(RunState::Cancelled)) {
-        return Err(format!("run {run} is {state:?}, the reference says {:?}", expected.run));
-    }
-    if outside.finished.get(&run).is_some_and(|told| Some(told) != row.outcome.as_ref()) {
-        return Err(format!("run {run} was told to end otherwise than the store says"));
-    }
-    Ok(())
-}
-
-/// What was cancelled with its run; everything else follows from that, as from any other end.
-fn note_cancelled(run: &Run, forced: &mut BTreeMap<Path, State>, overtaken: &mut BTreeMap<Path, State>) {
-    let cancelled = |state: State| state == State::Cancelled;
-    for (ix, task) in (0u32..).map(TaskIx).zip(run.tasks()) {
-        if cancelled(task.own.state) {
-            overtaken.insert(Path::task(ix), State::Cancelled);
-        }
-        let items = task.items.iter().flat_map(|items| (0u32..).zip(&items.instances));
-        for (item, _) in items.filter(|(_, item)| cancelled(item.state)) {
-            forced.insert(Path::item(ix, item), State::Cancelled);
-        }
-    }
-}
-
 /// A run as its stored events make it.
 ///
 /// # Errors
 /// When they cannot be the events of a run.
-pub fn replay(run: RunId, row: &Row) -> Result<Run, String> {
-    let submission = &row.submission;
-    let graph = Graph::compile(submission.workflow.clone()).map_err(|e| e.to_string())?;
-    let mut replayed = Run::new(run, Arc::new(graph), &submission.inputs, submission.created_at);
-    for event in &row.events {
+pub fn replay(run: RunId, row: &History<'_>) -> Result<Run, String> {
+    let graph = Graph::compile(row.workflow.clone()).map_err(|e| e.to_string())?;
+    let mut replayed = Run::new(run, Arc::new(graph), row.inputs, row.created_at);
+    for event in row.events {
         replayed
             .replay(event)
             .map_err(|e| format!("run {run}: the store holds {event:?}, which cannot be: {e}"))?;
@@ -201,15 +175,6 @@ fn open_tasks(cloud: &Cloud, run: RunId, row: &Row) -> String {
         })
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn may_lose(scenario: &Scenario) -> bool {
-    let mut tasks = scenario.workflow.tasks.iter().zip(&scenario.habits);
-    tasks.any(|(task, habit)| !task.idempotent && habit.blob)
-}
-
-fn name(scenario: &Scenario, task: TaskIx) -> &str {
-    &scenario.workflow.task(task).name
 }
 
 fn end_of(event: &Event) -> Option<Path> {

@@ -8,7 +8,7 @@ use crate::outside::Outside;
 use crate::random::hash;
 use eyot_checkpoint::{Checkpoint, Config as JournalConfig, Disk, DiskMarks, JournalError, MemorySource, SimDisk};
 use eyot_ledger::{Gate, Journal, NodeFold};
-use eyot_model::{AgentId, AttemptId, BlobRef, Capacity, Inputs, Outcome, Position, RunId, Timestamp, Usage};
+use eyot_model::{AgentId, AttemptId, BlobRef, Capacity, Inputs, Outcome, Path, Position, RunId, Timestamp, Usage};
 use eyot_node::{Command, Config, Node, Record, Recovered};
 use eyot_wire::ToCloud;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +79,8 @@ pub struct Device {
     /// What the last start found.
     pub found: Option<eyot_checkpoint::Report>,
     forgotten: BTreeSet<RunId>,
+    /// States that are written down and not known durable: where, of which instance, and its how many-eth.
+    pub(crate) saving: Vec<(Position, RunId, Path, usize)>,
     mutant: Option<Mutant>,
 }
 
@@ -143,6 +145,7 @@ impl Device {
             was_damaged: false,
             found: None,
             forgotten: BTreeSet::new(),
+            saving: Vec::new(),
             mutant,
         }
     }
@@ -226,22 +229,24 @@ impl Device {
         });
         outside.recovered(self.index, last, &held.collect(), &self.forgotten);
         for (_, record) in records {
-            let Record::Own {
-                run,
-                event:
-                    eyot_model::Event::Ended {
-                        path,
-                        outcome: Outcome::Succeeded(outputs),
-                        ..
-                    },
-                ..
-            } = record
-            else {
-                continue;
+            let (run, named) = match record {
+                Record::Own {
+                    run,
+                    event:
+                        eyot_model::Event::Ended {
+                            outcome: Outcome::Succeeded(outputs),
+                            ..
+                        },
+                    ..
+                } => (run, named(outputs.values())),
+                Record::Saved { run, state } => (run, state.blob().into_iter().collect()),
+                _ => continue,
             };
-            if let Some(blob) = named(outputs.values()).iter().find(|blob| !self.blobs.holds(&blob.digest)) {
+            if let Some(blob) = named.iter().find(|blob| !self.blobs.holds(&blob.digest)) {
                 let (index, digest) = (self.index, blob.digest);
-                outside.breaks(format!("agent {index} has the end of {path:?} of {run} and not its blob {digest}"));
+                outside.breaks(format!(
+                    "agent {index} has a record of run {run} and not its blob {digest}: {record:?}"
+                ));
             }
         }
     }
@@ -337,6 +342,16 @@ impl Device {
         }
     }
 
+    /// States that are durable now.
+    pub(crate) fn take_kept(&mut self) -> Vec<(RunId, Path, usize)> {
+        let Some((_, synced)) = self.positions() else {
+            return Vec::new();
+        };
+        let reached = |at: Position| at.generation == synced.generation && at.n <= synced.n;
+        let kept = self.saving.extract_if(.., |(at, ..)| reached(*at));
+        kept.map(|(_, run, path, count)| (run, path, count)).collect()
+    }
+
     /// An attempt ends, its blobs being durable.
     pub fn attempt_ended(&mut self, id: &AttemptId, outcome: Outcome, now: Timestamp) -> Vec<Effect> {
         self.turn(now, |node, clock| node.attempt_ended(id, outcome, Usage::default(), clock))
@@ -346,6 +361,7 @@ impl Device {
     /// of the rest, torn where it likes.
     pub fn stop(&mut self, power: Option<u64>) {
         self.process = None;
+        self.saving.clear();
         self.life += 1;
         self.frozen = false;
         match power {

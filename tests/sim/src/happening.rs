@@ -1,7 +1,7 @@
 //! What happens in the world, one thing at a time.
 
 use crate::weather::Trouble;
-use eyot_model::{AgentId, AttemptId, Digest, Outcome, RunId, Timestamp};
+use eyot_model::{AgentId, AttemptId, BlobRef, Digest, Outcome, RunId, Timestamp};
 use eyot_wire::{ToAgent, ToCloud};
 
 #[derive(Debug)]
@@ -64,6 +64,14 @@ pub enum Happening {
         machine: usize,
         on: bool,
     },
+    /// An instant of a machine's schedule comes.
+    Instant {
+        machine: usize,
+    },
+    /// A machine's listener tells of the instants that have come.
+    FireDue {
+        machine: usize,
+    },
     /// An operator looks after what waits for one.
     Operator,
     Trouble(Trouble),
@@ -81,6 +89,12 @@ pub enum Inside {
     AttemptEnds(AttemptId),
     /// Its blobs are durable, so its end may be written down.
     BlobsSynced(AttemptId, Box<Outcome>),
+    /// The attempt saves its state.
+    Saves(AttemptId),
+    /// The blob of a state is durable, so that it may be written down.
+    StateSynced(AttemptId, BlobRef),
+    /// The blob of a state is brought up over a link; then the cloud is told of it.
+    StateUploaded(Option<u64>, Box<ToCloud>),
     /// The attempt takes its process down, or the power of its machine.
     Kills(AttemptId, bool),
     /// Time for a heart-beat.

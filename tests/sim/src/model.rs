@@ -6,13 +6,23 @@ use crate::task::{Nature, outputs};
 use eyot_engine::{Upstream, Verdict, verdict};
 use eyot_expr::{CompiledTemplate, Program, Scope};
 use eyot_model::{Inputs, ItemFailure, OnFailure, Path, RunState, State, TaskIx, TriggerRule, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Terminal state of each task, and of each item of the expanded ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expected {
     pub tasks: BTreeMap<(TaskIx, Option<u32>), State>,
     pub run: Option<RunState>,
+    /// What expressions see of each task.
+    values: BTreeMap<String, Value>,
+}
+
+/// What had ended before a task ran anew of which it had consumed the result: that it was so, whatever comes of the task then.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    pub ended: BTreeSet<TaskIx>,
+    /// As if the tasks that ran anew had not.
+    pub expected: Expected,
 }
 
 /// `forced` are instances whose way was not theirs to choose, such as an outside effect that was cut off. `overtaken`
@@ -22,11 +32,19 @@ pub struct Expected {
 /// # Panics
 /// When the scenario itself is wrong.
 #[must_use]
-pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>, overtaken: &BTreeMap<Path, State>) -> Expected {
+pub fn expect(
+    scenario: &Scenario,
+    forced: &BTreeMap<Path, State>,
+    overtaken: &BTreeMap<Path, State>,
+    earlier: Option<&Earlier>,
+) -> Expected {
     let mut expected = Expected::default();
-    let mut tasks_value: BTreeMap<String, Value> = BTreeMap::new();
     let inputs = Value::Map((*scenario.inputs).clone());
     for (ix, task) in (0u32..).map(TaskIx).zip(&scenario.workflow.tasks) {
+        if let Some(earlier) = earlier.filter(|earlier| earlier.ended.contains(&ix)) {
+            expected.take(ix, &task.name, &earlier.expected);
+            continue;
+        }
         let mut up = Upstream {
             total: u32::try_from(task.needs.len()).unwrap_or(0),
             ..Upstream::default()
@@ -36,7 +54,7 @@ pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>, overtaken: &B
         }
         let mut scope = Scope::new();
         scope.bind("inputs", inputs.clone());
-        scope.bind("tasks", Value::Map(tasks_value.clone()));
+        scope.bind("tasks", Value::Map(expected.values.clone()));
         let mut outputs = None;
         let state = match verdict(task.trigger_rule, &up) {
             _ if overtaken.contains_key(&Path::task(ix)) => overtaken[&Path::task(ix)],
@@ -77,10 +95,19 @@ pub fn expect(scenario: &Scenario, forced: &BTreeMap<Path, State>, overtaken: &B
         expected.tasks.insert((ix, None), state);
         let mut value = BTreeMap::from([("state".to_owned(), Value::from(state.as_str()))]);
         value.extend(outputs.map(|o| ("outputs".to_owned(), o)));
-        tasks_value.insert(task.name.clone(), Value::Map(value));
+        expected.values.insert(task.name.clone(), Value::Map(value));
     }
     expected.run = Some(run_state(scenario, &expected));
     expected
+}
+
+impl Expected {
+    fn take(&mut self, task: TaskIx, name: &str, other: &Self) {
+        let ends = other.tasks.iter().filter(|((of, _), _)| *of == task);
+        self.tasks.extend(ends.map(|(instance, state)| (*instance, *state)));
+        self.values
+            .extend(other.values.get(name).map(|value| (name.to_owned(), value.clone())));
+    }
 }
 
 fn run_instance(

@@ -1,5 +1,7 @@
 //! What left the machines: everything that somebody saw. None of it may be taken back.
 
+use crate::own::OwnTold;
+use crate::saving::States;
 use eyot_model::{AgentId, AttemptId, Digest, Epoch, Event, FragmentId, Outputs, Path, Position, RunId, RunOutcome, TaskIx};
 use eyot_wire::{Report, ReportItem, ToAgent};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,10 @@ pub struct Outside {
     pub streamed: BTreeMap<RunId, u64>,
     /// Ends that a client saw.
     pub finished: BTreeMap<RunId, RunOutcome>,
+    /// What tasks saved for themselves.
+    pub states: States,
+    /// What was told of machines' own runs, and kept of them.
+    pub own: OwnTold,
     /// Outside effects by idempotency key, and whose they are.
     effects: BTreeMap<(RunId, Path), (Vec<AttemptId>, Outputs)>,
 }
@@ -41,10 +47,15 @@ impl Outside {
     /// A machine sends a report.
     pub fn report_leaves(&mut self, machine: usize, report: &Report) {
         for item in &report.items {
-            let last = self.reported.entry((machine, item.position.generation)).or_default();
-            *last = (*last).max(item.position.n);
+            self.record_leaves(machine, item.position);
             self.note_said(machine, item);
         }
+    }
+
+    /// Something that stands in this record of a machine's journal leaves the machine.
+    pub fn record_leaves(&mut self, machine: usize, position: Position) {
+        let last = self.reported.entry((machine, position.generation)).or_default();
+        *last = (*last).max(position.n);
     }
 
     fn note_said(&mut self, machine: usize, item: &ReportItem) {
@@ -106,6 +117,8 @@ impl Outside {
         self.said.retain(|(of, _), _| *of != machine);
         self.ends.retain(|(of, _, _), _| *of != machine);
         self.accepted.remove(&machine);
+        self.states.forgive(machine);
+        self.own.forgive(machine);
     }
 
     /// The cloud sends something.
@@ -117,6 +130,7 @@ impl Outside {
                     *known = *through;
                 }
             }
+            ToAgent::OwnRunStored { run, through } => self.own.acknowledged(*run, *through),
             ToAgent::Assign(a) => {
                 let given = (agent, a.tasks.clone());
                 let known = self
@@ -152,6 +166,6 @@ impl Outside {
     }
 }
 
-fn digest_of(value: &impl std::fmt::Debug) -> Digest {
+pub(crate) fn digest_of(value: &impl std::fmt::Debug) -> Digest {
     Digest::of(format!("{value:?}").as_bytes())
 }

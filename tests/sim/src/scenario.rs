@@ -45,6 +45,7 @@ impl Step {
                 nature: Some(Nature::Succeeds),
                 takes: (20_000, 20_000),
                 blob: false,
+                saves: false,
             },
             idempotent: true,
             max_attempts: 20,
@@ -110,6 +111,7 @@ impl Scenario {
             let mut task = random_task(&mut r, u32::try_from(i).unwrap_or(0), &tasks);
             let mut habit = Habit {
                 blob: r.chance(25),
+                saves: r.chance(20),
                 ..Habit::default()
             };
             if r.chance(4) {

@@ -1,9 +1,10 @@
 //! The control plane's store: transactions with the guards of the real one.
 
 use eyot_coordinator::{Change, Stored, StoredFragment, Submission};
-use eyot_model::{AgentId, Epoch, Event, FragmentId, Path, Plan, Position, RunId, RunOutcome, TaskIx};
+use eyot_model::{AgentId, Epoch, Event, FragmentId, Inputs, Path, Plan, Position, RunId, RunOutcome, TaskIx, Timestamp, Workflow};
 use eyot_wire::SavedState;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a transaction writes.
 #[derive(Clone, Debug)]
@@ -51,6 +52,42 @@ pub struct Foreign {
     pub submission: eyot_wire::Submission,
     pub events: Vec<Event>,
     pub outcome: Option<RunOutcome>,
+}
+
+/// What is stored of a run, whoever coordinates it.
+#[derive(Clone, Copy, Debug)]
+pub struct History<'a> {
+    pub workflow: &'a Arc<Workflow>,
+    pub inputs: &'a Inputs,
+    pub created_at: Timestamp,
+    pub events: &'a [Event],
+    pub outcome: Option<&'a RunOutcome>,
+}
+
+impl Row {
+    #[must_use]
+    pub fn history(&self) -> History<'_> {
+        History {
+            workflow: &self.submission.workflow,
+            inputs: &self.submission.inputs,
+            created_at: self.submission.created_at,
+            events: &self.events,
+            outcome: self.outcome.as_ref(),
+        }
+    }
+}
+
+impl Foreign {
+    #[must_use]
+    pub fn history(&self) -> History<'_> {
+        History {
+            workflow: &self.submission.workflow,
+            inputs: &self.submission.inputs,
+            created_at: self.submission.created_at,
+            events: &self.events,
+            outcome: self.outcome.as_ref(),
+        }
+    }
 }
 
 /// What is committed.

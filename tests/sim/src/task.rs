@@ -25,6 +25,8 @@ pub struct Habit {
     pub takes: (u64, u64),
     /// Its outputs hold a blob.
     pub blob: bool,
+    /// It saves its state while it runs.
+    pub saves: bool,
 }
 
 impl Default for Habit {
@@ -33,6 +35,7 @@ impl Default for Habit {
             nature: None,
             takes: (50, 120_000),
             blob: false,
+            saves: false,
         }
     }
 }

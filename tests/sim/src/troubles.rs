@@ -55,8 +55,12 @@ impl World {
         if self.trace {
             eprintln!("      found: {:?}", self.devices[machine].found);
         }
+        self.check_own_kept(machine);
         self.device_effects(machine, effects);
         self.after(1_000, 100_000, Happening::Connect { machine });
+        if self.schedules.contains_key(&machine) {
+            self.after(1_000, 20_000, Happening::FireDue { machine });
+        }
     }
 
     pub(crate) fn connect(&mut self, machine: usize) {
@@ -147,6 +151,7 @@ impl World {
             self.after(0, self.missed_after(), Happening::CloudMisses { agent, link });
         }
         self.drop_deferred(machine);
+        self.note_own(machine, power);
         let power = power.then(|| self.random.bits());
         self.devices[machine].stop(power);
         self.at(self.elapsed() + lasts, Happening::Start { machine });

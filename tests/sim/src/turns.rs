@@ -73,6 +73,13 @@ impl World {
                 return self.outside.breaks(why);
             }
         }
+        for (run, through) in &self.outside.own.acknowledged {
+            let stored = store.events_of(*run);
+            if stored < *through {
+                let why = format!("the cloud acknowledged event {through} of an agent's own run {run}, and {stored} are stored");
+                return self.outside.breaks(why);
+            }
+        }
         for (run, outcome) in &self.outside.finished {
             let stored = store.outcome_of(*run);
             if stored != Some(outcome) {
@@ -104,6 +111,7 @@ impl World {
                 Effect::Stuck => self.process(machine, 50_000, 200_000, Inside::Retry),
             }
         }
+        self.send_states(machine);
         self.plan_tick();
     }
 
@@ -112,13 +120,15 @@ impl World {
         self.after(low, high, Happening::Process { machine, life, what });
     }
 
-    fn device_sends(&mut self, machine: usize, message: ToCloud) {
+    pub(crate) fn device_sends(&mut self, machine: usize, message: ToCloud) {
         let Some(link) = self.devices[machine].process.as_ref().and_then(|p| p.link) else {
             return;
         };
         match &message {
             ToCloud::Report(report) => self.outside.report_leaves(machine, report),
             ToCloud::Accepted { run, fragment, epoch } => self.outside.acceptance_leaves(machine, *run, *fragment, *epoch),
+            ToCloud::OwnRun(told) => self.own_run_leaves(machine, told),
+            ToCloud::Saved { state, .. } => self.outside.state_leaves(machine, state),
             _ => {}
         }
         // A link ends with the process at its other end: what is sent to one that is gone reaches no later one.
@@ -179,14 +189,20 @@ impl World {
             }
             return self.process(machine, 30_000, 60_000, Inside::Equip(*id));
         }
-        let Some(scenario) = self.cloud.scenarios.get(&id.run) else {
+        let resumed = self.take_up(machine, id);
+        let Some(scenario) = self.scenario_of(id.run) else {
             return;
         };
         let habit = scenario.habit(id.path.task);
         let seed = scenario.seed;
         let idempotent = scenario.workflow.task(id.path.task).idempotent;
-        let takes = self.random.between(habit.takes.0, habit.takes.1);
         let does = matches!(habit.outcome(seed, id, &running.inputs, running.stamp), Outcome::Succeeded(_));
+        let takes = self.random.between(habit.takes.0, habit.takes.1) >> u32::from(resumed);
+        if habit.saves {
+            for part in 1..3 {
+                self.process(machine, takes * part / 3, takes * part / 3, Inside::Saves(*id));
+            }
+        }
         match habit.nature(seed, id.path) {
             Nature::Kills { power } => self.process(machine, takes, takes, Inside::Kills(*id, power)),
             Nature::Succeeds | Nature::SucceedsAfter(_) | Nature::Fails => {
@@ -218,7 +234,7 @@ impl World {
     /// What an attempt that runs comes to.
     pub(crate) fn outcome_of(&self, machine: usize, id: &AttemptId) -> Option<Outcome> {
         let running = self.devices[machine].process.as_ref()?.running.get(id)?;
-        Some(match self.cloud.scenarios.get(&id.run) {
+        Some(match self.scenario_of(id.run) {
             Some(scenario) if !running.stop => scenario
                 .habit(id.path.task)
                 .outcome(scenario.seed, id, &running.inputs, running.stamp),

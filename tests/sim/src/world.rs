@@ -1,15 +1,17 @@
 //! The world: a clock, a queue of what happens next, machines, links, and the observers outside.
 
-use crate::check::{check, replay};
+use crate::check::{check, check_own, replay};
 use crate::cloud::Cloud;
-use crate::device::Device;
+use crate::device::{Device, Process};
 use crate::happening::{Happening, Inside, describe};
 use crate::mutant::Mutant;
 use crate::outside::Outside;
+use crate::own::Schedule;
 use crate::random::{Random, hash};
 use crate::scenario::Scenario;
 use crate::weather::{self, Trouble, Weather};
 use eyot_model::{AgentId, Digest, LinkState, Outcome, RunId, RunState, State, TaskIx, Timestamp};
+use eyot_wire::{SavedBody, ToCloud};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of a world.
@@ -31,6 +33,8 @@ pub struct Setup {
     /// When each run is submitted, in microseconds, and what it is. Runs count from 1.
     pub runs: Vec<(u64, Scenario)>,
     pub weather: Weather,
+    /// When the schedule of a machine comes due, in microseconds.
+    pub instants: Vec<(u64, usize)>,
     pub mutant: Option<Mutant>,
     /// From then on nothing goes wrong, in microseconds.
     pub peace: u64,
@@ -63,11 +67,17 @@ impl Setup {
         if machines > 1 && repeatable && r.chance(15) {
             weather.push((r.between(100_000, PEACE / 3), Trouble::Lose { machine: 0 }));
         }
+        // A schedule on a damaged disk may begin anew, and tell of its instants otherwise than before.
+        let damaged = weather.iter().any(|(_, trouble)| matches!(trouble, Trouble::FlipBit { .. }));
+        let instants = (0..r.below(4)).filter(|_| !damaged);
+        let instants = instants.map(|_| (r.between(10_000, PEACE / 3), usize::try_from(r.below(machines)).unwrap_or(0)));
+        let instants = instants.collect();
         Self {
             seed,
             machines: usize::try_from(machines).unwrap_or(1),
             runs: scenarios,
             weather,
+            instants,
             mutant: None,
             peace: PEACE,
         }
@@ -81,6 +91,7 @@ impl Setup {
             machines,
             runs: Vec::new(),
             weather: Weather::new(),
+            instants: Vec::new(),
             mutant: None,
             peace: 0,
         }
@@ -112,9 +123,11 @@ pub struct World {
     deferred: BTreeMap<usize, Vec<Happening>>,
     /// Until when each machine finds no way to the cloud, in microseconds.
     pub(crate) cut_off_until: BTreeMap<usize, u64>,
+    /// What machines start by themselves.
+    pub schedules: BTreeMap<usize, Schedule>,
     /// The next tick that is in the queue.
     tick: u64,
-    seed: u64,
+    pub(crate) seed: u64,
     hash: u64,
     steps: u64,
     peace: u64,
@@ -145,6 +158,7 @@ impl World {
             arrivals: BTreeMap::new(),
             deferred: BTreeMap::new(),
             cut_off_until: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             tick: u64::MAX,
             seed,
             hash: seed,
@@ -160,6 +174,9 @@ impl World {
         }
         world.cloud.clocks.begin(world.now);
         world.at(OPERATOR, Happening::Operator);
+        for (at, machine) in setup.instants {
+            world.at(at, Happening::Instant { machine });
+        }
         for (at, trouble) in setup.weather {
             world.at(at, Happening::Trouble(trouble));
         }
@@ -213,7 +230,7 @@ impl World {
         if let Some(entry) = self.cloud.coordinator.entry(RunId(run)) {
             return Some(entry.run.tasks()[ix.index()].own.state);
         }
-        let replayed = replay(RunId(run), self.cloud.store.runs.get(&RunId(run))?).ok()?;
+        let replayed = replay(RunId(run), &self.cloud.store.runs.get(&RunId(run))?.history()).ok()?;
         Some(replayed.tasks()[ix.index()].own.state)
     }
 
@@ -245,7 +262,7 @@ impl World {
         while !self.is_over() && self.step() {}
         match self.outside.broken.take() {
             Some(why) => Err(why),
-            None => check(&self.cloud, &self.outside, &self.devices),
+            None => check(&self.cloud, &self.outside, &self.devices).and_then(|()| check_own(self)),
         }
     }
 
@@ -272,8 +289,10 @@ impl World {
             return true;
         }
         let quiet = || {
-            let settled = |d: &Device| d.lost || d.process.as_ref().is_some_and(|p| !p.node.has_unreported());
-            self.cloud.up && self.devices.iter().all(settled)
+            let told = |p: &Process| !p.node.has_unreported() && p.node.own_runs().all(|(_, own)| own.is_told() && own.ended_at.is_some());
+            let settled = |d: &Device| d.lost || d.process.as_ref().is_some_and(told);
+            let fired = |(machine, s): (&usize, &Schedule)| s.is_done() || self.devices[*machine].lost;
+            self.cloud.up && self.devices.iter().all(settled) && self.schedules.iter().all(fired)
         };
         self.elapsed() > self.peace && self.cloud.ended() == self.cloud.scenarios.len() && quiet()
     }
@@ -312,7 +331,9 @@ impl World {
                 message,
             } => {
                 let agent = self.devices[machine].id;
-                let open = late || self.cloud.links.get(&agent) == Some(&link);
+                let present = self.cloud.links.get(&agent) == Some(&link);
+                // What a link greeted with is out of date once there is another one: the control plane looks for that.
+                let open = present || (late && !matches!(*message, ToCloud::Inventory(_)));
                 if open && self.cloud.up && self.cloud.life == life {
                     self.cloud.hears(agent, *message, self.now);
                     self.cloud_turn();
@@ -385,6 +406,8 @@ impl World {
                     self.cloud_turn();
                 }
             }
+            Happening::Instant { machine } => self.instant(machine),
+            Happening::FireDue { machine } => self.fire_due(machine),
             Happening::Tick => self.tick(),
         }
     }
@@ -403,6 +426,12 @@ impl World {
                 self.devices[machine].blobs.sync();
                 self.write_down_end(machine, &id, *outcome);
             }
+            Inside::Saves(id) => self.saves(machine, id),
+            Inside::StateSynced(id, blob) => {
+                self.devices[machine].blobs.sync();
+                self.write_down_state(machine, id, SavedBody::Blob(blob));
+            }
+            Inside::StateUploaded(link, message) => self.state_uploaded(machine, link, *message),
             Inside::Kills(id, power) => {
                 if self.devices[machine].process.as_ref().is_some_and(|p| p.running.contains_key(&id)) {
                     let lasts = self.random.between(1_000, 100_000);
@@ -412,6 +441,7 @@ impl World {
             Inside::SyncEnds => {
                 let fold = self.random.chance(8);
                 let effects = self.devices[machine].sync(self.now, fold);
+                self.tell_kept(machine);
                 self.device_effects(machine, effects);
             }
             Inside::UploadEnds(digest) => self.upload_ends(machine, digest),
@@ -461,6 +491,7 @@ impl World {
             self.cloud.resolve(&self.outside);
             self.cloud_turn();
         }
+        (0..self.devices.len()).for_each(|machine| self.resolve_own(machine));
         self.at(self.elapsed() + OPERATOR, Happening::Operator);
     }
 

@@ -96,6 +96,38 @@ fn a_word_about_an_earlier_attempt_does_not_resolve_a_later_one() {
     assert_eq!(house.state(0), State::Waiting);
 }
 
+/// As where its report was on its way over a link that broke: it had been told over the next one, and resolved.
+#[test]
+fn an_unknown_end_that_is_told_again_after_it_was_resolved_is_no_second_end() {
+    for resolution in [Resolution::Succeeded(Outputs::new()), Resolution::Failed, Resolution::Retry] {
+        let mut house = cut_off(vec![]);
+        let unknown = |event: &&Event| matches!(event, Event::Ended { .. });
+        let told = house.journal.iter().find(unknown).cloned().expect("it was written down");
+        resolve(&mut house, resolution);
+        let state = house.state(0);
+        assert_eq!(house.run.handle_event(told, house.now), Ok(crate::Applied::Known));
+        assert_eq!(house.state(0), state);
+    }
+}
+
+/// What the attempt itself says is another end than the one that an operator told.
+#[test]
+fn a_different_end_after_an_operators_word_is_a_second_end() {
+    let mut house = cut_off(vec![]);
+    let (path, attempt) = house.run.unknown_attempt(TaskIx(0), None).expect("it waits");
+    resolve(&mut house, Resolution::Succeeded(Outputs::new()));
+    let other = Event::Ended {
+        path,
+        attempt,
+        epoch: house.run.tasks()[0].own.epoch,
+        at: house.now,
+        outcome: Outcome::Failed(Failure::new(FailureKind::Permanent, "no")),
+        usage: eyot_model::Usage::default(),
+        retry_at: None,
+    };
+    assert_eq!(house.run.handle_event(other, house.now), Ok(crate::Applied::Late));
+}
+
 #[test]
 fn a_cancelled_run_does_not_wait_for_an_operator() {
     let mut house = cut_off(vec![]);

@@ -37,6 +37,28 @@ fn output_held_only_by_a_lost_device() {
     }
 }
 
+/// The same, where another task had used the output before, and the run is cancelled while it is made again: what had ended
+/// stays as it is, although what it used was cancelled in the end.
+#[test]
+fn cancelled_while_an_output_is_made_again() {
+    let mut make = Step::new("make").on(1).takes(300);
+    make.habit.blob = true;
+    let steps = [
+        make,
+        Step::new("early").on(1).after(0),
+        Step::new("late").on(1).after(0).takes(2_000),
+    ];
+    let mut world = World::new(Setup::calm(2).with(Scenario::scripted(OnDisconnect::default(), &steps)));
+    assert!(world.until(|w| w.state(1, "early") == Some(State::Succeeded) && w.state_at(0, 1, "late") == Some(State::Running)));
+    world.trouble(Trouble::Lose { machine: 0 });
+    assert!(world.until(|w| w.state_at(1, 1, "make") == Some(State::Running)));
+    world.trouble(Trouble::Cancel { run: 1 });
+    world.finish().unwrap();
+    assert_eq!(world.outcome(1), Some(RunState::Cancelled));
+    let ends = ["make", "early", "late"].map(|task| world.state(1, task));
+    assert_eq!(ends, [Some(State::Cancelled), Some(State::Succeeded), Some(State::Cancelled)]);
+}
+
 /// A machine that is out of contact pauses, loses its power, and starts again: nobody knows how long that took, so it begins
 /// paused, and nothing begins before the control plane has said that the work is still its own.
 #[test]

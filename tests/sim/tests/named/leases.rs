@@ -1,6 +1,6 @@
 //! Fragments that change hands while their agent is out of contact.
 
-use eyot_model::{Epoch, FragmentId, Millis, OnDisconnect, RunId, RunState, State};
+use eyot_model::{AgentId, Epoch, FragmentId, Millis, OnDisconnect, RunId, RunState, State};
 use eyot_sim::scenario::{Scenario, Step};
 use eyot_sim::weather::Trouble;
 use eyot_sim::{Mutant, Setup, World};
@@ -82,4 +82,35 @@ fn without_the_fence_results_of_two_owners_mix() {
         world.finish().is_err()
     });
     assert!(caught);
+}
+
+/// The report of a result is on its way when the link breaks, and comes so late that its fragment has been given away. Then its
+/// agent is back and gets the fragment again: the result is told anew under the new epoch, once its bytes are there again. What
+/// came late was not taken, so its acknowledgement must not stop that.
+#[test]
+fn late_report_of_what_is_given_back() {
+    let policy = OnDisconnect {
+        accept_late: true,
+        ..reassign_after(20)
+    };
+    let mut given_back = 0;
+    for seed in 0..200 {
+        let mut make = Step::new("make").on(1);
+        make.habit.blob = true;
+        let steps = [make, Step::new("use").on(2).after(0)];
+        let mut setup = Setup::calm(2).with(Scenario::scripted(policy, &steps));
+        setup.seed = seed;
+        let mut world = World::new(setup);
+        assert!(world.until(|w| !w.cloud.blobs.is_empty()));
+        world.trouble(Trouble::Cut {
+            machine: 0,
+            lasts: 20_000,
+            late: 3,
+        });
+        assert_eq!(world.finish(), Ok(()), "seed {seed}");
+        let fragment = &world.cloud.store.runs[&RunId(1)].fragments[&FragmentId(0)];
+        given_back += u32::from((fragment.agent, fragment.epoch) == (Some(AgentId(1)), Epoch(3)));
+        assert_eq!(world.outcome(1), Some(RunState::Succeeded), "seed {seed}");
+    }
+    assert!(given_back > 10, "{given_back}");
 }

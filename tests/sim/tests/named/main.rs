@@ -10,4 +10,5 @@ mod copies;
 mod disk;
 mod leases;
 mod links;
+mod states;
 mod triggers;
