@@ -17,11 +17,12 @@ struct Disk {
 }
 
 impl Journal for Disk {
-    fn append(&mut self, records: Vec<Record>) -> Result<Position, JournalError> {
+    fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, JournalError> {
         if self.full {
             return Err(JournalError::Full(std::io::ErrorKind::StorageFull.into()));
         }
         self.last.n += records.len() as u64;
+        records.clear();
         Ok(self.last)
     }
 
