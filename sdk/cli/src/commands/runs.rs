@@ -70,6 +70,19 @@ pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) 
             let id = find(&client, &args.run).await?;
             super::resolve::resolve(&client, id, args, &output).await
         }
+        RunsCommand::Rm { run } => {
+            if to.agent.is_none() {
+                return Err(Fault::usage("a control plane lets go of runs by itself; `runs rm` is for an agent")
+                    .help("say which agent, before the command: `eyot --agent runs rm RUN`"));
+            }
+            let id = find(&client, &run).await?;
+            client.remove_run(id).await?;
+            if output.is_json() {
+                return output.json(&serde_json::json!({"run": id, "ok": true}));
+            }
+            output.note(format!("dropped {id}: only this device had it"));
+            Ok(())
+        }
         RunsCommand::Reassign { run, agent, fragment } => {
             let id = find(&client, &run).await?;
             let taken = client.reassign(id, &ReassignRequest { agent, fragment }).await?;
