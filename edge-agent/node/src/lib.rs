@@ -14,6 +14,7 @@ mod admission;
 mod blobs;
 mod command;
 mod disk;
+mod dropping;
 mod firing;
 mod fold;
 mod held;
@@ -40,6 +41,7 @@ mod yielding;
 mod yielding_tests;
 
 pub use command::{Command, Start};
+pub use dropping::NotDropped;
 pub use firing::{FireError, Fired, Fires, Happening, MarkPlace, TriggerKey, inputs_of, run_of};
 pub use fold::{Fold, Key, Write};
 pub use node::{Config, Node};

@@ -324,8 +324,17 @@ impl Node {
     /// # Errors
     /// Why not: it is worth trying again later.
     pub fn may_submit(&self) -> Result<(), SubmitError> {
+        self.has_room()?;
+        self.own.check_room()
+    }
+
+    /// Whether the disk has room for what is new here: a run, a workflow, a component.
+    ///
+    /// # Errors
+    /// [`SubmitError::NoRoom`].
+    pub fn has_room(&self) -> Result<(), SubmitError> {
         if self.disk.takes_work() {
-            self.own.check_room()
+            Ok(())
         } else {
             Err(SubmitError::NoRoom(self.disk))
         }

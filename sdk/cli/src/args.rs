@@ -197,6 +197,13 @@ pub(crate) enum RunsCommand {
     },
     /// Say what became of an attempt whose end nobody knows
     Resolve(ResolveArgs),
+    /// Drop an ended run of an agent's own that the control plane refuses (with --agent)
+    ///
+    /// It stays on the device otherwise, until the control plane takes it: `eyot agents grant` there may be what it lacks.
+    Rm {
+        /// Id, the beginning of one, or `last`
+        run: String,
+    },
 }
 
 #[derive(Debug, Args)]

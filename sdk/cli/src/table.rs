@@ -69,6 +69,52 @@ impl Table {
         self
     }
 
+    /// For a terminal of so many columns: a table that is too wide for it goes without some of the columns of `droppable`, in order
+    /// and as few of them as possible, and with cells of `shrinkable` that are cut, none to less than the width that comes with
+    /// it. Columns are named by their heads; those that are cut hold no colour.
+    #[must_use]
+    pub(crate) fn fit(mut self, columns: Option<usize>, shrinkable: &[(&str, usize)], droppable: &[&str]) -> Self {
+        let Some(columns) = columns.filter(|columns| self.width() > *columns) else {
+            return self;
+        };
+        let least = |table: &Self| {
+            let mut spare = 0;
+            for (name, least) in shrinkable {
+                spare += table.width_of(name).saturating_sub((*least).max(width(name)));
+            }
+            table.width() - spare
+        };
+        for name in droppable {
+            if least(&self) <= columns {
+                break;
+            }
+            if let Some(at) = self.place_of(name) {
+                self.head.remove(at);
+                self.rows
+                    .iter_mut()
+                    .filter(|row| at < row.len())
+                    .for_each(|row| drop(row.remove(at)));
+            }
+        }
+        for (name, least) in shrinkable {
+            let over = self.width().saturating_sub(columns);
+            let wanted = self.width_of(name).saturating_sub(over).max(*least);
+            if let Some(at) = self.place_of(name).filter(|_| over > 0) {
+                let cells = self.rows.iter_mut().filter_map(|row| row.get_mut(at));
+                cells.for_each(|text| *text = cell(text, wanted));
+            }
+        }
+        self
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.head.iter().position(|(head, _)| *head == name)
+    }
+
+    fn width_of(&self, name: &str) -> usize {
+        self.place_of(name).and_then(|at| self.widths().get(at).copied()).unwrap_or(0)
+    }
+
     fn widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.head.iter().map(|(h, _)| width(h)).collect();
         for row in &self.rows {
@@ -164,6 +210,20 @@ mod tests {
         assert_eq!(shown(Some(25)), "r-0123456789      running");
         assert_eq!(shown(Some(24)), "r-0123456789  running");
         assert_eq!(shown(Some(16)), "r-0123  running");
+    }
+
+    #[test]
+    fn a_table_is_cut_to_fit_and_only_then_loses_columns() {
+        let shown = |columns| {
+            let mut table = Table::left(&["RUN", "BY", "WHY"]);
+            table.row(vec!["r-012345".into(), "camera-in-the-hall".into(), "it waits".into()]);
+            let table = table.fit(Some(columns), &[("BY", 6)], &["BY"]);
+            table.render(Paint { on: false }, "").lines().last().unwrap_or_default().to_owned()
+        };
+        assert_eq!(shown(38), "r-012345  camera-in-the-hall  it waits");
+        assert_eq!(shown(37), "r-012345  camera-in-the-ha…  it waits");
+        assert_eq!(shown(26), "r-012345  camer…  it waits");
+        assert_eq!(shown(25), "r-012345  it waits");
     }
 
     #[test]

@@ -99,6 +99,14 @@ impl Client {
             .await
     }
 
+    /// Drops an ended run that the control plane refuses. For an agent's own socket.
+    ///
+    /// # Errors
+    /// When there is no such run, it goes on, the control plane has it or may take it yet, or the request fails.
+    pub async fn remove_run(&self, id: RunId) -> Result<(), Error> {
+        self.done(self.request(Method::DELETE, &["v1", "runs", &id.to_string()])).await
+    }
+
     /// Takes fragments from their agents, whatever the workflow's policy says. Says which ones.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ fn router(app: App) -> Router {
         .route("/healthz", get(status::healthz))
         .route("/v1/agent", get(status::show))
         .route("/v1/runs", get(runs::list).post(runs::start))
-        .route("/v1/runs/{run}", get(runs::show))
+        .route("/v1/runs/{run}", get(runs::show).delete(runs::remove))
         .route("/v1/runs/{run}/logs", get(runs::logs))
         .route("/v1/runs/{run}/cancel", post(runs::cancel))
         .route("/v1/runs/{run}/resolve", post(resolve::resolve))

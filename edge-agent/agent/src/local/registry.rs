@@ -117,6 +117,7 @@ pub(super) async fn workflows(State(app): State<App>) -> Json<Page<WorkflowView>
 /// Owns a workflow from now on, in place of the version that was there. Its triggers begin to fire.
 pub(super) async fn store(State(app): State<App>, Body(source): Body<WorkflowSource>) -> Result<Json<WorkflowView>, Error> {
     let workflow = read(&app, &source).await?.map_err(invalid)?.workflow;
+    app.runtime.look(eyot_node::Node::has_room).map_err(runs::refused)?;
     // A workflow whose triggers fire here has to run here.
     app.runtime.look(|node| node.check_needs(&workflow, None)).map_err(runs::refused)?;
     let digest = eyot_spec::source_digest(&source);
@@ -142,16 +143,21 @@ pub(super) async fn store(State(app): State<App>, Body(source): Body<WorkflowSou
         revision: None,
     };
     let mut position = None;
-    let mut shown = None;
+    let mut stored = None;
     app.runtime.turn(|node, now| {
         own.stored_at = now;
-        shown = Some(view(&own, false));
-        node.put_workflow(own);
+        let shown = view(&own, false);
+        stored = Some(node.has_room().map(|()| {
+            node.put_workflow(own);
+            shown
+        }));
         position = Some(node.position());
     });
+    let mut shown = stored
+        .ok_or_else(|| Error::unavailable("the agent is stopping"))?
+        .map_err(runs::refused)?;
     durable(&app, position.unwrap_or_default()).await?;
     app.runtime.workflows_changed();
-    let mut shown = shown.ok_or_else(|| Error::unavailable("the agent is stopping"))?;
     let data = app.runtime.data.clone();
     shown.warnings = blocking(move || unmet(&workflow, &data)).await?;
     Ok(Json(shown))
@@ -282,16 +288,19 @@ pub(super) async fn register(State(app): State<App>, Body(spec): Body<ComponentS
     };
     let mut position = None;
     let mut conflict = false;
+    let mut room = Ok(());
     let shown = component.clone();
     app.runtime.turn(|node, now| {
         let same = |known: &&OwnComponent| known.name == component.name && known.version == component.version;
         conflict = node.components().find(same).is_some_and(|known| known.digest != component.digest);
-        if !conflict {
+        room = node.has_room();
+        if !conflict && room.is_ok() {
             component.pushed_at = now;
             node.put_component(component);
             position = Some(node.position());
         }
     });
+    room.map_err(runs::refused)?;
     if conflict {
         return Err(Error::conflict(
             "component.version-exists",

@@ -1,12 +1,14 @@
 //! A word of the device's user about an attempt of the agent's own run whose end nobody knows.
 
 use super::problem::Error;
-use super::{App, Body, durable, runs};
+use super::{App, Body, blocking, durable, runs};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use eyot_engine::NotWaiting;
-use eyot_model::FailureKind;
 use eyot_model::api::{BadResolution, ResolveRequest, TaskView};
+use eyot_model::{FailureKind, Outputs, Resolution, TaskIx, Workflow};
+use eyot_spec::{Registered, Registry};
+use std::collections::BTreeMap;
 
 /// Says what became of it. The wait has ended when this is answered.
 pub(super) async fn resolve(
@@ -24,6 +26,9 @@ pub(super) async fn resolve(
         BadResolution::Outputs => Error::invalid("run.bad-resolution", bad.to_string(), Vec::new()),
         BadResolution::By => Error::bad_request("request.malformed", bad.to_string()),
     })?;
+    if let Resolution::Succeeded(outputs) = &resolution {
+        check_outputs(&app, &own.own.submission.workflow, task, outputs).await?;
+    }
     runs::keep_inputs(&app, &request.outputs).await?;
     let (mut resolved, mut position) = (Err(NotWaiting::Over), None);
     app.runtime.turn(|node, now| {
@@ -35,6 +40,26 @@ pub(super) async fn resolve(
         Err(NotWaiting::Over) => Err(Error::conflict("run.ended", format!("run {run} has ended"))),
         Err(why) => Err(Error::conflict("run.not-waiting", format!("task `{}`: {why}", request.task))),
     }
+}
+
+/// What follows consumes them as if the task had given them, so they have to be what its component says, where it was pushed here.
+async fn check_outputs(app: &App, workflow: &Workflow, task: TaskIx, outputs: &Outputs) -> Result<(), Error> {
+    let Some(digest) = workflow.tasks.get(task.index()).and_then(|task| task.uses.digest) else {
+        return Ok(());
+    };
+    let pushed = app.runtime.look(|node| {
+        let mut components = node.components();
+        components.find(|component| component.digest == digest).map(Registered::from)
+    });
+    let outputs = outputs.clone();
+    // Its description is a text of any size that may be pushed.
+    let checked = blocking(move || {
+        let known = Registry::new(pushed, BTreeMap::new()).of_digest(&digest);
+        known.map_or(Ok(()), |component| eyot_spec::check_outputs(&component, &outputs))
+    });
+    checked
+        .await?
+        .map_err(|wrong| Error::invalid("run.bad-resolution", wrong.join("; "), Vec::new()))
 }
 
 /// Says of a task that waits for such a word how to give it.

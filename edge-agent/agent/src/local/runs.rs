@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use eyot_engine::{Graph, Run, view};
 use eyot_model::api::{FragmentView, LogLine, Page, RunDetail, RunRequest, RunView};
 use eyot_model::{Digest, Epoch, Event, FragmentId, LinkState, Origin, RequestKey, RunId, RunState, Timestamp};
-use eyot_node::{OwnRun, SubmitError};
+use eyot_node::{NotDropped, OwnRun, SubmitError};
 use eyot_wire::Submission;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -205,6 +205,27 @@ pub(super) async fn cancel(State(app): State<App>, Path(run): Path<String>) -> R
         )),
         RunState::Pending | RunState::Running | RunState::Cancelling | RunState::Cancelled => Ok(StatusCode::ACCEPTED),
     }
+}
+
+/// Drops an ended run that the control plane refuses. It is gone for good when this is answered.
+pub(super) async fn remove(State(app): State<App>, Path(run): Path<String>) -> Result<StatusCode, Error> {
+    let run = load(&app, parse(&run)?)?.id();
+    let (mut dropped, mut position) = (Err(NotDropped::Unknown), None);
+    app.runtime.turn(|node, _| {
+        dropped = node.drop_own(run);
+        position = Some(node.position());
+    });
+    match dropped {
+        Ok(()) => {}
+        Err(why @ NotDropped::Unknown) => return Err(Error::not_found("run.not-found", format!("run {run}: {why}"))),
+        Err(why @ NotDropped::GoesOn) => return Err(Error::conflict("run.open", format!("run {run} is not dropped: {why}"))),
+        Err(why @ (NotDropped::Told | NotDropped::Wanted)) => {
+            return Err(Error::conflict("run.not-refused", format!("run {run} is not dropped: {why}")));
+        }
+    }
+    durable(&app, position.unwrap_or_default()).await?;
+    tracing::warn!(%run, "a run of this agent's own that the control plane does not have was dropped by hand");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A run of the agent's own, as far as it is durable.

@@ -70,6 +70,19 @@ pub(crate) async fn runs(to: &Connection, command: RunsCommand, output: Output) 
             let id = find(&client, &args.run).await?;
             super::resolve::resolve(&client, id, args, &output).await
         }
+        RunsCommand::Rm { run } => {
+            if to.agent.is_none() {
+                return Err(Fault::usage("a control plane lets go of runs by itself; `runs rm` is for an agent")
+                    .help("say which agent, before the command: `eyot --agent runs rm RUN`"));
+            }
+            let id = find(&client, &run).await?;
+            client.remove_run(id).await?;
+            if output.is_json() {
+                return output.json(&serde_json::json!({"run": id, "ok": true}));
+            }
+            output.note(format!("dropped {id}: only this device had it"));
+            Ok(())
+        }
         RunsCommand::Reassign { run, agent, fragment } => {
             let id = find(&client, &run).await?;
             let taken = client.reassign(id, &ReassignRequest { agent, fragment }).await?;
@@ -170,6 +183,8 @@ fn list(runs: &[RunView], paint: Paint, columns: Option<usize>) -> String {
     let ids: Vec<String> = runs.iter().map(|run| run.id.to_string()).collect();
     let length = telling(&ids);
     let table = table.narrow(columns, |id| id.chars().take(length).collect());
+    // Least is lost with the end of a version; `runs show` has all of it.
+    let table = table.fit(columns, &[("WORKFLOW", 16), ("BY", 8), ("", 16)], &["TOOK", "BY", "STARTED"]);
     table.render(paint, "")
 }
 
@@ -246,5 +261,56 @@ pub(crate) fn rank(state: State) -> u8 {
         State::Failed | State::TimedOut => 0,
         State::Running | State::Retrying => 1,
         _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paint::width;
+    use eyot_model::{Failure, FailureKind, Millis, Timestamp};
+    use std::collections::BTreeMap;
+
+    fn view(n: u128, coordinator: &str) -> RunView {
+        let began = Timestamp(human::now().0 - 59_000_000);
+        RunView {
+            id: RunId(0x0193_2000_0000_0000_0000_0000_0000_0000 + (n << 80)),
+            namespace: "plant-a".into(),
+            workflow: "defects".into(),
+            version: "1.4.0+0123456789ab".into(),
+            state: RunState::Succeeded,
+            created_at: began,
+            ended_at: Some(began.after(Millis(1_500))),
+            counts: BTreeMap::from([(State::Succeeded, 12)]),
+            waiting_for: None,
+            failure: None,
+            coordinator: Some(coordinator.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_list_fits_a_terminal_whoever_coordinates_the_runs() {
+        let plain = Paint { on: false };
+        let widest = |text: &str| text.lines().map(width).max();
+        let mut runs = vec![view(1, "camera-1"), view(2, "camera-in-the-hall-of-the-plant")];
+        let wide = list(&runs, plain, None);
+        assert!(wide.contains("defects@1.4.0+0123456789ab") && wide.contains("camera-in-the-hall-of-the-plant"));
+        let narrow = list(&runs, plain, Some(80));
+        assert!(widest(&narrow) <= Some(80), "{narrow}");
+        assert!(
+            narrow.contains("TOOK") && narrow.contains("camera-1") && narrow.contains("plant-a/defects…"),
+            "{narrow}"
+        );
+
+        runs[0].state = RunState::Failed;
+        runs[0].failure = Some(Failure::new(
+            FailureKind::Permanent,
+            "the picture has no pixels, and so no defects either",
+        ));
+        for columns in [80, 70] {
+            let narrow = list(&runs, plain, Some(columns));
+            assert!(widest(&narrow) <= Some(columns), "{narrow}");
+            assert!(narrow.contains("failed") && narrow.contains("plant-a/defects"), "{narrow}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod joining;
 mod limits;
 mod local;
 mod mistakes;
+mod refusals;
 mod restarts;
 mod unknown;
 

@@ -1,7 +1,7 @@
 //! A task that must not be repeated, cut off in its middle: it waits until somebody says what became of it.
 
 use crate::task;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use eyot_model::api::{ResolutionView, ResolveRequest};
 use eyot_model::{FailureKind, Inputs, Outputs, RunState, State, Value};
 use eyot_scenarios::{Agent, Cloud, Stage};
@@ -152,17 +152,25 @@ async fn a_run_of_the_agents_own_is_resolved_on_the_device_and_from_the_control_
     .await?;
     let reason = task(&detail, "pay")?.reason.clone().unwrap_or_default();
     ensure!(reason.contains(&format!("eyot --agent runs resolve {here} pay")), "{detail:?}");
-    agent
-        .ask(&[
-            "runs",
-            "resolve",
-            &here.to_string(),
-            "pay",
-            "--succeeded",
-            "--value",
-            "echo=by hand",
-        ])
-        .await?;
+    let run = here.to_string();
+    let words = [
+        "-o",
+        "json",
+        "runs",
+        "resolve",
+        &run,
+        "pay",
+        "--succeeded",
+        "--value",
+        "echo=by hand",
+    ];
+    // What the component declares is asked of a person too.
+    for (more, wrong) in [(&[][..], "is missing"), (&["--value", "attempt=first"], "`attempt`")] {
+        let refused = agent.ask(&[&words, more].concat()).await.err().context("it was taken")?;
+        let said = format!("{refused:#}");
+        ensure!(said.contains("run.bad-resolution") && said.contains(wrong), "{said}");
+    }
+    agent.ask(&[&words[..], &["--value", "attempt=1"]].concat()).await?;
     let detail = agent.own_succeeded(here).await?;
     ensure!(detail.outputs.get("answer") == Some(&Value::from("by hand")), "{detail:?}");
     cloud
