@@ -29,6 +29,7 @@ mod permission;
 mod permission_tests;
 mod record;
 mod recover;
+mod renewal;
 #[cfg(test)]
 mod renewal_tests;
 mod saved;

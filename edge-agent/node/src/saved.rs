@@ -131,9 +131,14 @@ impl Node {
     /// Takes what others saved, as it came with an assignment that is written down at `at`.
     pub(crate) fn take_saved(&mut self, run: RunId, at: Position, states: &[SavedState]) {
         for state in states.iter().filter(|state| state.is_bounded()) {
+            let key = (run, state.path);
+            let newest = self.saved.of(run, state.path).next().is_none_or(|known| state.is_newer_than(known));
+            let unsent = self.saved.unsent.contains(&key);
             self.saved.put(run, at, state.clone());
-            // It came from there.
-            self.saved.unsent.remove(&(run, state.path));
+            // It came from there. A later one that is here may not have gone there yet.
+            if newest || !unsent {
+                self.saved.unsent.remove(&key);
+            }
         }
     }
 
@@ -172,7 +177,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::recover::Recovered;
-    use crate::yielding_tests::{ALL, Device, NOW, RUN, config};
+    use crate::yielding_tests::{ALL, Device, NOW, RUN, assignment, config};
     use eyot_model::Epoch;
     use eyot_wire::{FragmentStanding, ToAgent};
 
@@ -200,5 +205,25 @@ mod tests {
         assert!(node.next_saved().is_none());
         node.journal_synced(node.position());
         assert!(matches!(node.next_saved(), Some(ToCloud::Saved { .. })));
+    }
+
+    /// A fragment goes on here under another epoch, and an earlier state comes with it.
+    #[test]
+    fn a_later_state_still_goes_up_after_an_earlier_one_came_with_the_fragment() {
+        let mut device = Device::new(true);
+        let id = device.started[0];
+        assert!(device.save(&id, b"earlier"));
+        let Some(ToCloud::Saved { state: earlier, .. }) = device.node.next_saved() else {
+            panic!("it is durable")
+        };
+        assert!(device.save(&id, b"later"));
+        device.node.link_down(NOW);
+        device.node.link_up(NOW);
+        device.hear(ToAgent::Assign(assignment(2, true, vec![], vec![*earlier])));
+        device.hear(ToAgent::Reconciled(vec![]));
+        match device.node.next_saved() {
+            Some(ToCloud::Saved { state, .. }) => assert_eq!(state.body, SavedBody::Inline(b"later".to_vec())),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -139,6 +139,8 @@ impl World {
             return;
         };
         let through = if power { synced } else { appended };
+        // What only a kill had left may be lost to this.
+        self.outside.own.kept.retain(|(of, _), _| *of != machine);
         for (run, own) in process.node.own_runs().filter(|(_, own)| own.is_durable(through)) {
             let events = own.events.iter().take(own.durable(through));
             let events = events.map(|(_, event)| digest_of(event)).collect();
