@@ -24,10 +24,17 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(metadata(false)?.target_directory.into_std_path_buf())
 }
 
-/// The cargo that runs this.
+/// The cargo that runs this, as somebody would call it by hand: what cargo tells xtask of its own package is nothing to what is
+/// built. Some build scripts (`ring`) run again whenever it changes, and everything above them is compiled anew.
 pub(crate) fn cargo() -> std::process::Command {
     let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+        if of_package(&name) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
