@@ -306,20 +306,18 @@ async fn settle(folder: &Path) -> Result<(), Error> {
             return Err(Error::Integrity(found));
         }
         let before = store.epochs_before().await?;
-        let change = store::Change::LeapEpochs { by: EPOCH_LEAP, before };
-        store
-            .commit(
-                vec![],
-                vec![
-                    change,
-                    store_id::anew()?,
-                    store::Change::Forget {
-                        before: clock::now(),
-                        now: clock::now().after(Millis(3_600_000)),
-                    },
-                ],
-            )
-            .await?;
+        let mut changes = vec![
+            store::Change::LeapEpochs { by: EPOCH_LEAP, before },
+            store_id::anew()?,
+            store::Change::Forget {
+                before: clock::now(),
+                now: clock::now().after(Millis(3_600_000)),
+            },
+        ];
+        // What an agent had confirmed it may have been told to give up since.
+        let agents = store.agents().await?.into_iter();
+        changes.extend(agents.map(|agent| store::Change::DeploymentsUnconfirmed(agent.id)));
+        store.commit(vec![], changes).await?;
         Ok(())
     }
     .await;

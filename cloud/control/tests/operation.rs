@@ -6,7 +6,7 @@ mod common;
 use common::{Agent, Plane, WORKFLOW, args, next};
 use eyot_control::store::{Change, Store};
 use eyot_control::{Server, backup};
-use eyot_link::Clock;
+use eyot_link::{Clock, Live};
 use eyot_model::{Millis, Timestamp};
 use reqwest::Method;
 use serde_json::json;
@@ -193,6 +193,61 @@ async fn a_backup_restores_and_a_damaged_one_does_not() {
     std::fs::write(&file, b"something else altogether, which is longer than forty bytes").unwrap();
     assert!(matches!(backup::restore(&file, &target).await, Err(backup::Error::NoBackup(_))));
     assert!(!target.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_an_agent_is_given_again_what_was_deployed_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::start(args(&dir)).await;
+    plane.register().await;
+    let agent = Agent::join(&plane.invite(json!({"name": "camera"})).await, "camera").await.unwrap();
+    let (status, stored) = plane.post("/v1/workflows", &json!({"text": WORKFLOW})).await;
+    assert_eq!(status, 200, "{stored}");
+    let (status, view) = plane.post("/v1/agents/camera/workflows", &json!({"workflow": "hello"})).await;
+    assert_eq!(status, 202, "{view}");
+    let (live, given) = deployed_to(&agent).await;
+    let confirmed = eyot_wire::Deployed {
+        namespace: given.workflow.namespace.clone(),
+        name: given.workflow.name.clone(),
+        revision: given.revision,
+        refused: None,
+    };
+    live.link.send(&eyot_wire::ToCloud::Deployed(confirmed)).await.unwrap();
+    let list = "/v1/agents/camera/workflows";
+    plane.until(list, |_, body| body["items"][0]["state"] == "deployed").await;
+    let file = dir.path().join("eyot.backup");
+    backup::save(&args(&dir).data, &file).await.unwrap();
+    plane.server.stop().await;
+
+    let mut settings = args(&dir);
+    settings.data = dir.path().join("restored");
+    backup::restore(&file, &settings.data).await.unwrap();
+    let plane = Plane::start(settings).await;
+    assert_eq!(plane.get(list).await.1["items"][0]["state"], "on its way");
+    let mut agent = agent;
+    agent.addresses = plane.invite(json!({})).await.addresses;
+    assert_eq!(deployed_to(&agent).await.1, given);
+    plane.server.stop().await;
+}
+
+/// Comes up, and waits for a workflow to own.
+async fn deployed_to(agent: &Agent) -> (Live<eyot_wire::ToCloud, eyot_wire::ToAgent>, eyot_wire::Deployment) {
+    let mut live = agent.dial().await.unwrap();
+    live.link.send(&agent.hello()).await.unwrap();
+    assert!(matches!(next(&mut live.events).await, Some(eyot_wire::ToAgent::Welcome(_))));
+    let inventory = eyot_wire::Inventory::default();
+    live.link.send(&eyot_wire::ToCloud::Inventory(inventory)).await.unwrap();
+    let wait = async {
+        loop {
+            match next(&mut live.events).await {
+                Some(eyot_wire::ToAgent::Deploy(given)) => return *given,
+                Some(_) => {}
+                None => panic!("the link is gone"),
+            }
+        }
+    };
+    let given = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
+    (live, given.expect("a deployment"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
