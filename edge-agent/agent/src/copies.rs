@@ -3,6 +3,9 @@
 //! A flipped bit in one of them would cut the device off from its control plane until somebody came by. So each has a copy
 //! with a digest in `copies/`. At the start the two are compared: a file that is not what it was and cannot be right is
 //! set aside and taken from its copy; one that was changed on purpose (a setting, a renewed certificate) is copied.
+//!
+//! A setting with a flipped bit may read well all the same (another name, another address). But whoever edits a file changes
+//! the time at which it was written last, and what rots on the medium does not. So a copy has the time of its file.
 
 use crate::chain;
 use crate::config::{AgentConfig, write_durable};
@@ -62,12 +65,16 @@ fn settle_one(data: &Path, name: &str) -> io::Result<()> {
     };
     let copy = read_copy(data, name);
     match (bytes, copy) {
-        (Some(bytes), Some(copy)) if bytes == copy => Ok(()),
+        // Somebody may have written what was there.
+        (Some(bytes), Some(copy)) if bytes == copy => align(data, name),
         (Some(bytes), Some(_)) if may_replace(data, name, &bytes) => {
             tracing::info!(file = %path.display(), "a file was changed since the last start");
             write_copy(data, name, &bytes)
         }
-        (Some(_) | None, Some(copy)) => restore(&path, &copy),
+        (Some(_) | None, Some(copy)) => {
+            restore(&path, &copy)?;
+            align(data, name)
+        }
         (Some(bytes), None) => write_copy(data, name, &bytes),
         (None, None) => Ok(()),
     }
@@ -88,12 +95,30 @@ fn restore(path: &Path, copy: &[u8]) -> io::Result<()> {
 /// Whether a file that is another than its copy can have been changed on purpose.
 fn may_replace(data: &Path, name: &str, bytes: &[u8]) -> bool {
     match name {
-        // Whoever edits it, edits it well; what cannot be read is no edit.
-        CONFIG => AgentConfig::parse(bytes).is_ok(),
+        // Whoever edits it, edits it well, and at some time; what cannot be read is no edit.
+        CONFIG => AgentConfig::parse(bytes).is_ok() && !was_written_at_once(data, name).unwrap_or(false),
         // Made once.
         DEVICE_KEY | KEY => false,
         _ => renews(data).unwrap_or(false),
     }
+}
+
+/// Whether a file was written last when its copy was made.
+fn was_written_at_once(data: &Path, name: &str) -> io::Result<bool> {
+    let written = |path: PathBuf| fs::metadata(path)?.modified();
+    Ok(written(data.join(name))? == written(copy_path(data, name))?)
+}
+
+/// Gives the copy the time at which its file was written last.
+fn align(data: &Path, name: &str) -> io::Result<()> {
+    if was_written_at_once(data, name)? {
+        return Ok(());
+    }
+    let written = fs::metadata(data.join(name))?.modified()?;
+    fs::OpenOptions::new()
+        .write(true)
+        .open(copy_path(data, name))?
+        .set_modified(written)
 }
 
 /// Whether a certificate is genuine, of the same CA as the copy's, and ends no earlier: a renewal whose copy was not made.
@@ -138,7 +163,8 @@ fn write_copy(data: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(data.join(FOLDER))?;
     write_durable(&copy_path(data, name), bytes, 0o600)?;
-    write_durable(&digest_path(data, name), Digest::of(bytes).to_hex().as_bytes(), 0o600)
+    write_durable(&digest_path(data, name), Digest::of(bytes).to_hex().as_bytes(), 0o600)?;
+    align(data, name)
 }
 
 #[cfg(test)]
@@ -165,6 +191,39 @@ mod tests {
         fs::remove_file(&path).unwrap();
         settle(data.path());
         assert!(!path.exists(), "what was removed stays removed");
+    }
+
+    /// What rots on the medium leaves the time of the last write as it was.
+    fn rot(path: &Path, bytes: &[u8]) {
+        let written = fs::metadata(path).unwrap().modified().unwrap();
+        fs::write(path, bytes).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(written)
+            .unwrap();
+    }
+
+    #[test]
+    fn a_flipped_bit_that_reads_well_is_no_edit() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join(CONFIG);
+        fs::write(&path, config("left")).unwrap();
+        settle(data.path());
+        for _ in 0..2 {
+            rot(&path, &config("lent"));
+            settle(data.path());
+            assert_eq!(fs::read(&path).unwrap(), config("left"));
+        }
+        fs::write(&path, config("left")).unwrap();
+        settle(data.path());
+        rot(&path, &config("lent"));
+        settle(data.path());
+        assert_eq!(fs::read(&path).unwrap(), config("left"), "it was written with what it had");
+        fs::write(&path, config("lent")).unwrap();
+        settle(data.path());
+        assert_eq!(read_copy(data.path(), CONFIG).unwrap(), config("lent"));
     }
 
     #[test]

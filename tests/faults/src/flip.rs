@@ -161,7 +161,10 @@ impl Flip {
         let mut damaged = whole.clone();
         let bit = self.at % (used as u64 * 8);
         damaged[usize::try_from(bit / 8)?] ^= 1 << (bit % 8);
+        // Nobody writes the file: the time of its last write stays.
+        let written = fs::metadata(&self.file)?.modified()?;
         fs::write(&self.file, damaged)?;
+        fs::OpenOptions::new().write(true).open(&self.file)?.set_modified(written)?;
         Ok(whole)
     }
 

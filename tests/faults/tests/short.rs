@@ -1,6 +1,5 @@
-//! The short form of the groups that take seconds and hold with any seed. The others run with `cargo xtask faults`: `triggers`
-//! wants a broker, `checkpoint` and `storm` take longer, and a bit that `flip` turns in the address of `agent.json` is an address that
-//! somebody may have written there, so that no run ends with some seeds.
+//! The short form of the groups that take seconds. The others run with `cargo xtask faults`: `triggers` wants a broker, `sleep`,
+//! `checkpoint`, `flip` and `storm` take longer.
 
 use std::process::Command;
 

@@ -439,7 +439,11 @@ async fn show_status(data: PathBuf, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("{} ({}) version {}", status.name, status.id, status.version);
-    let by_itself = if status.link == "none" { "; this device works by itself" } else { "" };
+    let by_itself = if status.link == "none" {
+        "; this device works by itself"
+    } else {
+        ""
+    };
     println!("link      {}{by_itself}", status.link);
     println!("attempts  {} running, {} queued", status.running, status.queued);
     print!("{}", status.disk.describe(&status.waiting));
