@@ -69,6 +69,11 @@ impl Coordinator {
             return self.refuse_own(agent, run, "the control plane coordinates this run".to_owned());
         }
         if let Some(count) = self.foreign.over.get(&run).copied().or(ended) {
+            let last = told.first.saturating_add(told.events.len() as u64).saturating_sub(1);
+            if last > count {
+                // Ended here while its agent was gone. Said to be stored, it would be told again for ever.
+                return self.refuse_own(agent, run, "it was ended here before these events of it were told".to_owned());
+            }
             return self.stored_own(agent, run, count);
         }
         match self.foreign.open.get(&run) {
@@ -330,6 +335,25 @@ mod tests {
         let mut later = Coordinator::new();
         later.own_run(AGENT, told(1, vec![asked(), ended()], true), true, Some(2), NOW);
         assert_eq!(drain(&mut later), (vec![], stored(2)));
+    }
+
+    #[test]
+    fn what_happened_after_it_was_ended_here_is_refused_and_not_asked_for_for_ever() {
+        for known in [None, Some(2)] {
+            let mut coordinator = Coordinator::new();
+            if known.is_none() {
+                coordinator.own_run(AGENT, told(1, vec![], true), true, None, NOW);
+                coordinator.cancel_foreign(RUN, "x", true, NOW);
+                drain(&mut coordinator);
+            }
+            // What it had told before is stored, and what it did meanwhile never will be.
+            coordinator.own_run(AGENT, told(1, vec![asked(), asked()], true), true, known, NOW);
+            assert_eq!(drain(&mut coordinator).1, [ToAgent::OwnRunStored { run: RUN, through: 2 }]);
+            coordinator.own_run(AGENT, told(1, vec![asked(), asked(), ended()], true), true, known, NOW);
+            let (commits, answers) = drain(&mut coordinator);
+            assert!(commits.is_empty());
+            assert!(matches!(&answers[..], [ToAgent::OwnRunRefused { why, .. }] if why.contains("ended here")));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::config::{AgentConfig, ConfigError};
 use crate::copies;
-use eyot_link::AgentKey;
+use eyot_link::{AgentKey, Identity};
 use eyot_model::AgentId;
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 pub enum SetUpError {
     #[error("this device is set up already: `{0}` is there. `eyot-agent run` starts it; edit the file to change its name or labels")]
     Already(PathBuf),
+    /// What it has done and not told would count as told to nobody, and go in time.
+    #[error("this device has joined a control plane: `{0}` holds its certificate. Join again, with a token of `eyot agents invite`")]
+    Joined(PathBuf),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("the key of this device cannot be made")]
@@ -25,12 +28,16 @@ pub enum SetUpError {
 /// when it joins a control plane, and what its triggers start has ids that no other device's have.
 ///
 /// # Errors
-/// [`SetUpError::Already`] where there is a configuration, whatever is in it; as the disk fails.
+/// [`SetUpError::Already`] where there is a configuration, [`SetUpError::Joined`] where there is a certificate, whatever is in
+/// them; as the disk fails.
 pub fn set_up(data: &Path, name: String, labels: BTreeMap<String, String>, site: Option<String>) -> Result<AgentId, SetUpError> {
     match AgentConfig::load(data) {
         Err(ConfigError::NotJoined(_)) => {}
         Ok(_) | Err(ConfigError::Malformed { .. }) => return Err(SetUpError::Already(AgentConfig::path(data))),
         Err(error) => return Err(error.into()),
+    }
+    if !matches!(Identity::load(data), Ok(None)) {
+        return Err(SetUpError::Joined(data.to_owned()));
     }
     let key = AgentKey::open_or_create(data).map_err(SetUpError::Key)?;
     let config = AgentConfig {
@@ -69,6 +76,13 @@ mod tests {
         assert!(
             matches!(damaged, SetUpError::Already(_)),
             "what is there is not written over: {damaged}"
+        );
+        std::fs::remove_file(AgentConfig::path(data.path())).unwrap();
+        std::fs::write(data.path().join("agent.pem"), "").unwrap();
+        let joined = set_up(data.path(), "other".into(), BTreeMap::new(), None).unwrap_err();
+        assert!(
+            matches!(joined, SetUpError::Joined(_)),
+            "a certificate, whatever is in it: {joined}"
         );
         // Joining takes the same key.
         assert_eq!(AgentKey::open_or_create(data.path()).unwrap().agent(), agent);

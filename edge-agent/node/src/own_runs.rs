@@ -188,13 +188,13 @@ impl OwnRuns {
         }
     }
 
-    /// Whose store is told from here on. What was told to another one counts as not told. False if it is the same.
+    /// Whose store is told from here on. What was told to another one counts as not told. False if it was known.
     pub(crate) fn tells_to(&mut self, store: u64) -> bool {
-        let new = self.store.replace(store) != Some(store);
-        if new {
+        let before = self.store.replace(store);
+        if before.is_some_and(|before| before != store) {
             self.all.values_mut().for_each(|own| own.told = None);
         }
-        new
+        before != Some(store)
     }
 
     pub(crate) fn told(&mut self, run: RunId, through: u64, whole: bool) {

@@ -212,7 +212,7 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }
     copies::settle(data);
-    let mut alone = false;
+    let mut no_address = false;
     let config = match AgentConfig::load(data) {
         Err(error @ ConfigError::NotJoined(_)) => return Err(error.into()),
         Err(error) => {
@@ -223,13 +223,17 @@ fn run(data: &Path, workers: Option<usize>) -> anyhow::Result<()> {
             AgentConfig::without_file(host_name().unwrap_or_else(|| "agent".to_owned()))
         }
         Ok(config) => {
-            alone = config.addresses.is_empty();
+            no_address = config.addresses.is_empty();
             config
         }
     };
+    let mut alone = false;
     let identity = match Identity::load(data) {
         Ok(Some(identity)) => Some(identity),
-        Ok(None) if alone => None,
+        Ok(None) if no_address => {
+            alone = true;
+            None
+        }
         Ok(None) => bail!("this device has a configuration and no certificate; join again"),
         Err(error) => {
             tracing::error!(
