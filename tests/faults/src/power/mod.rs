@@ -61,7 +61,8 @@ impl Life {
         .await?;
         let image = tokio::task::block_in_place(|| {
             self.replay()?;
-            self.disk.agrees(is_shared_memory).context("the model of the disk is wrong")?;
+            let agrees = self.disk.agrees(is_shared_memory);
+            agrees.with_context(|| format!("the model of the disk is wrong; the trace ends with\n{}", last_lines(&self.trace)))?;
             let mut image = self.disk.after_power_loss(random);
             image.retain(|path, _| !is_shared_memory(path));
             image::put(&self.data, &image)?;
@@ -89,11 +90,27 @@ fn is_shared_memory(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-shm"))
 }
 
+/// For whoever has to find out what the model does not know.
+fn last_lines(trace: &Path) -> String {
+    let tail = tail(trace).unwrap_or_default();
+    let short = |line: &str| {
+        let (count, chars) = (line.chars().count(), line.chars());
+        let end: String = chars.clone().skip(count.saturating_sub(60)).collect();
+        if count < 160 {
+            line.to_owned()
+        } else {
+            format!("{} … {end}", chars.take(90).collect::<String>())
+        }
+    };
+    let lines: Vec<String> = tail.lines().map(short).collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
 fn tail(path: &Path) -> Result<String> {
     use std::os::unix::fs::FileExt;
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let from = length.saturating_sub(8 << 10);
+    let from = length.saturating_sub(64 << 10);
     let mut bytes = vec![0; usize::try_from(length - from)?];
     file.read_exact_at(&mut bytes, from)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

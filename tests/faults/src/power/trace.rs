@@ -115,7 +115,7 @@ pub(super) fn line(text: &str) -> Result<Option<Line>> {
         return Ok(None);
     }
     // Cut off by the end of its thread: whether it did what it was to do is not said, so it stays under way.
-    let cut_off = rest.ends_with("= ?");
+    let cut_off = rest.ends_with("= ?") || has_no_result(rest);
     if rest.starts_with("<... ") {
         if cut_off {
             return Ok(None);
@@ -141,6 +141,13 @@ pub(super) fn line(text: &str) -> Result<Option<Line>> {
     }
     let gave = gave(rest)?;
     Ok(call.map(|call| Line::Done { thread, call, gave }))
+}
+
+/// A thread that is killed in the middle of a call may be looked at with the call's own number where its result is to be. strace
+/// takes that for an error that there is not (`= -1 (errno 18446744073709551598)`), while the call may have been done.
+fn has_no_result(text: &str) -> bool {
+    let errno = text.rsplit_once(" = -1 (errno ").and_then(|(_, end)| end.strip_suffix(')'));
+    errno.is_some_and(|errno| errno.parse::<u16>().is_err())
 }
 
 /// What a call gave: the number after the last ` = `.
@@ -315,8 +322,16 @@ mod tests {
         );
         assert_eq!(
             read(r#"7 pwrite64(3<\x2f\x61>, "\x68\x69", 2, 4096 <unfinished ...>"#),
+            Line::Begun {
+                thread: 7,
+                call: write.clone()
+            }
+        );
+        assert_eq!(
+            read(r#"7 pwrite64(3<\x2f\x61>, "\x68\x69", 2, 4096) = -1 (errno 18446744073709551598)"#),
             Line::Begun { thread: 7, call: write }
         );
+        assert_eq!(line("7 <... pwrite64 resumed>) = -1 (errno 18446744073709551598)").unwrap(), None);
         assert_eq!(read("7 <... pwrite64 resumed>) = 2"), Line::Ended { thread: 7, gave: 2 });
         let open = read(r#"7 openat(AT_FDCWD<\x2f>, "\x61", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 3<\x2f\x61>"#);
         let call = Call::Open {
