@@ -37,13 +37,7 @@ impl Agent {
         let done = join_by(&manner, &data, name, token)?;
         let said = String::from_utf8_lossy(&done.stderr);
         ensure!(done.status.success(), "agent {name} could not join ({}): {said}", done.status);
-        Ok(Self {
-            name: name.to_owned(),
-            data,
-            log: stage.path(&format!("{name}.log")),
-            manner,
-            process: None,
-        })
+        Ok(Self::on(stage, name, data, manner))
     }
 
     /// Sets up a device that has no control plane, and does not run it yet.
@@ -57,13 +51,18 @@ impl Agent {
         let done = init.output().context("cannot run eyot-agent")?;
         let said = String::from_utf8_lossy(&done.stderr);
         ensure!(done.status.success(), "agent {name} could not be set up ({}): {said}", done.status);
-        Ok(Self {
+        Ok(Self::on(stage, name, data, manner))
+    }
+
+    /// On a folder that is set up; nothing runs yet.
+    fn on(stage: &Stage, name: &str, data: PathBuf, manner: Manner) -> Self {
+        Self {
             name: name.to_owned(),
             data,
             log: stage.path(&format!("{name}.log")),
             manner,
             process: None,
-        })
+        }
     }
 
     /// # Errors
